@@ -1,0 +1,53 @@
+"""One-line argument checks: TypeError for a dtype, ValueError for a shape or a range.
+
+All of them look at static properties only, so they run at trace time and cost nothing afterwards.
+"""
+
+from collections.abc import Collection
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def floating(name: str, array: Any) -> jax.Array:
+  """Return ``array`` as a JAX array of at least float32, or raise TypeError if not floating."""
+  array = jnp.asarray(array)
+  if not jnp.issubdtype(array.dtype, jnp.floating):
+    raise TypeError(f"{name} must be floating, got dtype {array.dtype}")
+  return array.astype(jnp.promote_types(array.dtype, jnp.float32))
+
+
+def integer(name: str, array: Any) -> jax.Array:
+  """Return ``array`` as a JAX array, or raise TypeError if it does not hold integers."""
+  array = jnp.asarray(array)
+  if not jnp.issubdtype(array.dtype, jnp.integer):
+    raise TypeError(f"{name} must be integers, got dtype {array.dtype}")
+  return array
+
+
+def has_classes(name: str, array: jax.Array) -> None:
+  """Raise ValueError unless the last axis exists and has at least one class."""
+  if array.ndim < 1 or array.shape[-1] < 1:
+    raise ValueError(f"{name} must have shape [..., classes] with a class or more, got {array.shape}")
+
+
+def same_shape(name: str, shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
+  """Raise ValueError unless the two shapes are equal."""
+  if shape != expected:
+    raise ValueError(f"{name} must have shape {expected}, got {shape}")
+
+
+def positive(name: str, value: Any) -> None:
+  """Raise ValueError unless ``value`` is a positive, finite number; traced values pass unseen."""
+  if isinstance(value, jax.core.Tracer):
+    return
+  if np.ndim(value) != 0 or not (np.isfinite(value) and value > 0):
+    raise ValueError(f"{name} must be a positive, finite number, got {value!r}")
+
+
+def one_of(name: str, value: str, known: Collection[str]) -> None:
+  """Raise ValueError unless ``value`` is among the known names, which the message lists."""
+  if value not in known:
+    raise ValueError(f"unknown {name} {value!r}; known: {', '.join(sorted(known))}")
