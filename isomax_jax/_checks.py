@@ -30,7 +30,9 @@ def integer(name: str, array: Any) -> jax.Array:
 def has_classes(name: str, array: jax.Array) -> None:
   """Raise ValueError unless the last axis exists and has at least one class."""
   if array.ndim < 1 or array.shape[-1] < 1:
-    raise ValueError(f"{name} must have shape [..., classes] with a class or more, got {array.shape}")
+    raise ValueError(
+      f"{name} must have shape [..., classes] with a class or more, got {array.shape}"
+    )
 
 
 def same_shape(name: str, shape: tuple[int, ...], expected: tuple[int, ...]) -> None:

@@ -1,0 +1,91 @@
+"""The command ``isomax-jax``: subcommands, and failures as one line and an exit code.
+
+Exit codes: 0 done, 1 failed (or some images refused), 2 wrong usage, 130 interrupted.
+"""
+
+import importlib.util
+import sys
+import traceback
+
+# What each extra brings that a command may miss.
+_EXTRA_OF_PACKAGE = {
+  "tyro": "train",
+  "rich": "train",
+  "orbax": "train",
+  "tensorflow_datasets": "train",
+  "array_record": "train",
+  "PIL": "train",
+  "matplotlib": "plots",
+  "mlxtend": "quickstart",
+  "sklearn": "quickstart",
+  "tensorboardX": "tensorboard",
+}
+
+_DESCRIPTION = """Train classifiers that know what they don't know.
+
+Start here: isomax-jax quickstart
+Each command explains itself: isomax-jax train --help
+"""
+
+
+def main(arguments: list[str] | None = None) -> None:
+  """Run the command line and exit.
+
+  Args:
+    arguments: The arguments; None takes the process's own.
+  """
+  arguments = sys.argv[1:] if arguments is None else arguments
+  debug = "--debug" in arguments
+  try:
+    code = _run([argument for argument in arguments if argument != "--debug"])
+  except KeyboardInterrupt:
+    code = _fail("interrupted", 130)
+  except ModuleNotFoundError as error:
+    package = (error.name or "").partition(".")[0]
+    if debug or package not in _EXTRA_OF_PACKAGE:
+      raise
+    extra = _EXTRA_OF_PACKAGE[package]
+    code = _fail(f"the package {package} is missing: pip install 'isomax_jax[{extra}]'", 1)
+  except BrokenPipeError:
+    sys.stderr.close()  # The reader of a pipe has gone: nothing is left to say.
+    code = 1
+  except Exception as error:
+    if debug:
+      traceback.print_exc()
+    code = _code_of(error)
+  sys.exit(code)
+
+
+def _run(arguments: list[str]) -> int:
+  import tyro
+
+  from isomax_jax.cli import evaluate, predict, quickstart, report, train
+
+  commands = {
+    "quickstart": quickstart.quickstart,
+    "train": train.train,
+    "evaluate": evaluate.evaluate,
+    "predict": predict.predict,
+    "report": report.report,
+  }
+  return tyro.extras.subcommand_cli_from_dict(
+    commands, prog="isomax-jax", description=_DESCRIPTION, args=arguments
+  )
+
+
+def _code_of(error: Exception) -> int:
+  """Say in one line what went wrong and return the exit code."""
+  if importlib.util.find_spec("orbax"):
+    from isomax_jax.training.interruption import Interrupted
+
+    if isinstance(error, Interrupted):
+      return _fail(f"{error}; everything is saved", 128 + error.signal)
+  message = " ".join(str(error).split()) or "failed"
+  if not isinstance(error, (ValueError, OSError, FloatingPointError)):
+    message = f"{type(error).__name__}: {message} (this may be a bug; --debug shows where)"
+  return _fail(message, 1)
+
+
+def _fail(message: str, code: int) -> int:
+  print(f"isomax-jax: {message}", file=sys.stderr)
+  return code

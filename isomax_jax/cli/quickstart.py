@@ -1,0 +1,163 @@
+"""``isomax-jax quickstart``."""
+
+import shlex
+import statistics
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import tyro
+from rich.console import Console
+from rich.progress import (
+  BarColumn,
+  MofNCompleteColumn,
+  Progress,
+  TaskID,
+  TextColumn,
+  TimeElapsedColumn,
+)
+
+from isomax_jax.cli._tables import console, results_table
+from isomax_jax.evaluation import Record
+from isomax_jax.jobs.quickstart import Message
+
+_DETECTORS = ("maximum_probability", "entropic_score")
+
+
+def quickstart(
+  *,
+  workdir: Path = Path("runs/quickstart"),
+  seeds: tuple[int, ...] = (0,),
+  quick: tyro.conf.FlagCreatePairsOff[bool] = False,
+  fresh: tyro.conf.FlagCreatePairsOff[bool] = False,
+  data_dir: Path | None = None,
+) -> int:
+  """Train SoftMax and IsoMax networks on digits and see which knows what it doesn't know.
+
+  Needs no network and no GPU: two minutes on two cores.
+
+  Example: isomax-jax quickstart --seeds 0 1 2
+
+  Args:
+    workdir: Where runs, figures, report and sample images go.
+    seeds: Seeds; every split is trained with each.
+    quick: One split and 10 epochs: to see it work, not for its numbers.
+    fresh: Train anew what has been trained before.
+    data_dir: Where sets are kept. None: $TFDS_DATA_DIR, else ~/tensorflow_datasets.
+  """
+  from isomax_jax.evaluation.plots import roc_curves, save_figure, score_histograms, training_curves
+  from isomax_jax.evaluation.report import write_report
+  from isomax_jax.evaluation.runs import read_run
+  from isomax_jax.jobs import quickstart as job
+
+  started = time.perf_counter()
+  jobs = job.make_jobs(seeds=seeds, quick=quick)
+  screen = console()
+  screen.print(_protocol(len(jobs), quick=quick), highlight=False)
+  with _Bars() as bars:
+    records = job.run_jobs(
+      jobs,
+      workdir,
+      experiment="quickstart_quick" if quick else "quickstart",
+      data_dir=data_dir,
+      fresh=fresh,
+      report=bars.show,
+    )
+  known_sets = list(dict.fromkeys(record.in_set for record in records))
+  for known_set in known_sets if len(jobs) > len(job.HEADS) else ():
+    of_split = [record for record in records if record.in_set == known_set]
+    screen.print(results_table(of_split, title=f"known: {known_set}", detectors=_DETECTORS))
+  title = f"mean ± standard deviation over {len(jobs) // len(job.HEADS)} runs of each head"
+  screen.print(results_table(records, title=title, detectors=_DETECTORS))
+  screen.print(_paired(records), highlight=False)
+
+  run_dirs = [workdir / each.name for each in jobs]
+  runs = [read_run(run_dir) for run_dir in run_dirs]
+  for name, draw in (
+    ("scores", score_histograms), ("roc", roc_curves), ("training", training_curves)
+  ):  # fmt: skip
+    save_figure(draw(runs), workdir / f"{name}.png")
+  write_report(run_dirs, workdir / "report.html")
+
+  # Fixed beforehand: the first split's IsoMax network, whatever its numbers.
+  shown = next(run for run in runs if run.head == "isomax")
+  samples = workdir / "samples"
+  job.write_samples(samples, shown.in_set, seed=seeds[0], data_dir=data_dir)
+  for run in runs:
+    decision = run.decision
+    screen.print(
+      f"{run.title}: known where {decision['detector']} >= {decision['threshold']:.4f}, "
+      f"which accepts {decision['tpr']:.0%} of {decision['examples']} held-out training images",
+      highlight=False,
+    )
+  print(f"report:  {workdir / 'report.html'}")
+  print(f"figures: {workdir}/scores.png, roc.png, training.png")
+  print(f"done in {time.perf_counter() - started:.0f} s; now let a network decide about images:")
+  print(f"  isomax-jax predict {shlex.quote(str(shown.path))} {shlex.quote(str(samples))}")
+  return 0
+
+
+def _protocol(networks: int, *, quick: bool) -> str:
+  shortened = "SHORTENED: one split, 10 epochs; its numbers mean nothing.\n" if quick else ""
+  return (
+    f"{shortened}{networks} networks, SoftMax and IsoMax with the same seeds and recipe. Known: "
+    "eight of the ten digits, 100 training, 50 validation\nand 350 test images each. Unknown: the "
+    "other two digits (near), letters and photographs (far). None of the unknown, and\n"
+    "none of the test images, is seen in training or in the choice of the threshold."
+  )
+
+
+def _paired(records: Sequence[Record]) -> str:
+  """Compare IsoMax+ES with SoftMax+MPS run by run on the near unknowns."""
+  values = {
+    (r.head, r.in_set, r.seed): r.value
+    for r in records
+    if r.metric == "tnr_at_tpr"
+    and r.unknown != r.out_set
+    and (r.head, r.detector) in (("softmax", "maximum_probability"), ("isomax", "entropic_score"))
+  }
+  pairs = [
+    (values["softmax", in_set, seed], values["isomax", in_set, seed])
+    for head, in_set, seed in values
+    if head == "isomax"
+  ]
+  softmax, isomax = (statistics.fmean(side) for side in zip(*pairs, strict=True))
+  better = sum(b > a for a, b in pairs)
+  return (
+    f"Unseen digits rejected where 95% of known ones are accepted: SoftMax+MPS {softmax:.1%}, "
+    f"IsoMax+ES {isomax:.1%};\nIsoMax+ES rejects more in {better} of {len(pairs)} pairs. "
+    "Single pairs mislead: --seeds 0 1 2 adds more."
+  )
+
+
+class _Bars:
+  """A progress bar for each network."""
+
+  def __init__(self):
+    self._progress = Progress(
+      TextColumn("{task.description}"),
+      BarColumn(bar_width=24),
+      MofNCompleteColumn(),
+      TextColumn("{task.fields[text]}"),
+      TimeElapsedColumn(),
+      console=Console(stderr=True),
+    )
+    self._tasks: dict[str, TaskID] = {}
+
+  def __enter__(self):
+    self._progress.start()
+    return self
+
+  def __exit__(self, *exception):
+    self._progress.stop()
+
+  def show(self, message: Message) -> None:
+    """Show how far a network is."""
+    if message.name not in self._tasks:
+      self._tasks[message.name] = self._progress.add_task(message.name, text="")
+    self._progress.update(
+      self._tasks[message.name],
+      completed=message.step,
+      total=message.total_steps,
+      text=message.text,
+    )

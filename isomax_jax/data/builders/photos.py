@@ -1,0 +1,49 @@
+"""Patches of the two photographs that scikit-learn ships."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+from PIL import Image
+
+from isomax_jax.data._packages import package_folder
+from isomax_jax.data.builders._base import ImageBuilder
+from isomax_jax.data.specs import get_spec
+
+
+def grey_patches(photo: Path, side: int) -> np.ndarray:
+  """Cut a photograph into the squares that tile it from its top left corner.
+
+  Args:
+    photo: An image file.
+    side: Height and width of a patch, in pixels; what is left at the far edges is dropped.
+
+  Returns:
+    Luminance (.299 R + .587 G + .114 B), shape ``[patches, side, side]``, uint8, row by row.
+
+  Example:
+    >>> photos = package_folder("sklearn", extra="quickstart") / "datasets" / "images"
+    >>> grey_patches(photos / "china.jpg", 28).shape
+    (330, 28, 28)
+  """
+  with Image.open(photo) as image:
+    grey = np.asarray(image.convert("L"))
+  rows, columns = grey.shape[0] // side, grey.shape[1] // side
+  grid = grey[: rows * side, : columns * side].reshape(rows, side, columns, side)
+  return grid.swapaxes(1, 2).reshape(rows * columns, side, side)
+
+
+class Builder(ImageBuilder, skip_registration=True):
+  """Patches labelled with the photograph that they come from."""
+
+  name = "photos"
+  VERSION = tfds.core.Version("1.0.0")
+
+  def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
+    """Cut both photographs into the only split."""
+    folder = package_folder("sklearn", extra="quickstart") / "datasets" / "images"
+    spec = get_spec(self.name)
+    patches = [grey_patches(folder / f"{photo}.jpg", 28) for photo in spec.class_names]
+    labels = np.repeat(np.arange(len(patches)), [len(images) for images in patches])
+    return {"test": self._generate_examples(np.concatenate(patches), labels)}

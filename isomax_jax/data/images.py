@@ -1,0 +1,180 @@
+"""Read images of unknown origin, as given to prediction."""
+
+import glob
+import logging
+import os
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from isomax_jax.data._packages import package_folder
+
+# What a folder is searched for.
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+
+# Beyond it a small file may be made to fill the memory: a decompression bomb.
+MAX_MEGAPIXELS = 100
+
+# Named to Pillow, which else tries every format it knows, some by running other programs.
+_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
+
+# What Pillow has to say of a damaged file is in the error; unhandled, it would go to the terminal.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
+
+
+class ImageError(ValueError):
+  """An image that cannot be used; the message is one line that names the file and the reason."""
+
+
+def find_images(patterns: Sequence[str | os.PathLike[str]]) -> list[Path]:
+  """Find the image files that files, folders and globs stand for.
+
+  Args:
+    patterns: Files, taken as they are; folders, searched through all levels for names that end
+      in one of :data:`SUFFIXES`; globs, with ``**`` for any number of folders.
+
+  Returns:
+    The files, those of a folder or glob sorted, none twice.
+
+  Raises:
+    FileNotFoundError: If a pattern stands for no file; the message names it.
+
+  Example:
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...   for name in ("b.png", "a.JPG", "notes.txt"):
+    ...     Path(folder, name).touch()
+    ...   [path.name for path in find_images([folder])]
+    ['a.JPG', 'b.png']
+  """
+  found: dict[Path, None] = {}
+  for pattern in patterns:
+    matches = [pattern] if Path(pattern).exists() else glob.glob(str(pattern), recursive=True)
+    files = [file for match in sorted(matches) for file in _image_files(Path(match))]
+    if not files:
+      raise FileNotFoundError(f"no image found at {str(pattern)!r}")
+    found.update(dict.fromkeys(files))
+  return list(found)
+
+
+def _image_files(path: Path) -> list[Path]:
+  """Return the images below a folder, or what is not a folder itself."""
+  if not path.is_dir():
+    return [path]
+  return sorted(
+    file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file()
+  )
+
+
+def read_image(
+  path: str | os.PathLike[str], shape: tuple[int, int, int]
+) -> UInt8[np.ndarray, "height width channels"]:
+  """Read an image file into the size and channels that a network takes.
+
+  Whatever the mode, grey, palette, CMYK, 1 or 16 bits, becomes grey (.299 R + .587 G + .114 B)
+  or RGB of 8 bits, turned as its EXIF orientation says; transparency is laid over black. The
+  middle is cut out in the aspect ratio asked for and resized with antialiasing; an image that
+  has the size already keeps its pixels.
+
+  Args:
+    path: A PNG, JPEG, WebP, BMP, GIF or TIFF file of up to :data:`MAX_MEGAPIXELS`.
+    shape: Height, width and channels (1 or 3) of the result.
+
+  Returns:
+    The image, of that shape, uint8.
+
+  Raises:
+    ImageError: If the file is missing, no file, empty, unreadable, no image, damaged, animated,
+      too large, or of a mode that has no defined range (float, 32 bits).
+    ModuleNotFoundError: If Pillow is missing.
+    ValueError: If the shape is not one of an image.
+
+  Example:
+    >>> import tempfile
+    >>> from PIL import Image
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...   Image.new("RGB", (640, 480), "white").save(Path(folder, "white.png"))
+    ...   image = read_image(Path(folder, "white.png"), (28, 28, 1))
+    >>> image.shape, int(image.min())
+    ((28, 28, 1), 255)
+  """
+  if len(shape) != 3 or min(shape) < 1 or shape[2] not in (1, 3):
+    raise ValueError(f"shape must be (height, width, 1 or 3), got {shape}")
+  package_folder("PIL", extra="train")
+  from PIL import Image, UnidentifiedImageError
+
+  path = Path(path)
+  if not path.is_file():
+    # Pipes and devices too: opening one may wait for ever.
+    reason = "is not a file" if path.exists() else "does not exist"
+    raise ImageError(f"{path} {reason}")
+  try:
+    with warnings.catch_warnings(), path.open("rb") as file:
+      warnings.simplefilter("ignore")
+      if os.fstat(file.fileno()).st_size == 0:
+        raise ImageError("is empty")
+      image = _open(file, shape)
+      return _to_array(_to_eight_bits(image), shape)
+  except ImageError as error:
+    raise ImageError(f"{path} {error}") from None
+  except UnidentifiedImageError as error:
+    raise ImageError(f"{path} is not a PNG, JPEG, WebP, BMP, GIF or TIFF image") from error
+  except Image.DecompressionBombError as error:
+    raise ImageError(f"{path} has more than {MAX_MEGAPIXELS} megapixels") from error
+  except PermissionError as error:
+    raise ImageError(f"{path} cannot be opened: {error.strerror}") from error
+  except Exception as error:  # Decoders raise almost anything on damaged bytes.
+    reason = str(error).partition("\n")[0] or type(error).__name__
+    raise ImageError(f"{path} cannot be read: {reason}") from error
+
+
+def _open(file: IO[bytes], shape: tuple[int, int, int]) -> Any:
+  """Open an image, refuse what the header tells to refuse, and decode it upright."""
+  from PIL import Image, ImageOps
+
+  image = Image.open(file, formats=_FORMATS)
+  if image.width * image.height > MAX_MEGAPIXELS * 10**6:
+    raise ImageError(f"has more than {MAX_MEGAPIXELS} megapixels")
+  # The second image that some cameras hide in a JPEG (MPO) is no animation.
+  if getattr(image, "is_animated", False) and image.format != "MPO":
+    raise ImageError(f"is animated: it has {image.n_frames} frames")
+  if image.format == "PNG":
+    # Decoding does not look at the checksums, and verifying leaves nothing to decode.
+    image.verify()
+    image = Image.open(file, formats=_FORMATS)
+  # A large JPEG is decoded at a fraction of its size that leaves antialiasing enough to do.
+  image.draft(None, (4 * max(shape[:2]),) * 2)
+  return ImageOps.exif_transpose(image)
+
+
+def _to_eight_bits(image: Any) -> Any:
+  """Convert an image of any mode to mode RGB, transparency laid over black."""
+  from PIL import Image
+
+  if image.mode in ("I", "F"):
+    raise ImageError(f"has pixels of 32 bits (mode {image.mode}), of unknown range")
+  if image.mode.startswith("I;16"):
+    values = np.asarray(image, dtype=np.float32)
+    image = Image.fromarray(np.rint(values / 257).astype(np.uint8))
+  elif image.has_transparency_data:
+    black = Image.new("RGBA", image.size, (0, 0, 0, 255))
+    image = Image.alpha_composite(black, image.convert("RGBA"))
+  return image.convert("RGB")
+
+
+def _to_array(image: Any, shape: tuple[int, int, int]) -> np.ndarray[Any, Any]:
+  """Cut the middle out of an RGB image, resize it and convert it to grey where asked for."""
+  from PIL import Image
+
+  height, width, channels = shape
+  crop_width = min(image.width, max(1, round(image.height * width / height)))
+  crop_height = min(image.height, max(1, round(image.width * height / width)))
+  left, top = (image.width - crop_width) // 2, (image.height - crop_height) // 2
+  middle = image.crop((left, top, left + crop_width, top + crop_height))
+  middle = middle.convert("L") if channels == 1 else middle
+  resized = middle.resize((width, height), Image.Resampling.BICUBIC)
+  return np.array(resized, dtype=np.uint8).reshape(shape)

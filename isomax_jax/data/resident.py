@@ -1,0 +1,76 @@
+"""Sets that fit on the device: images go there once as uint8, steps gather from them.
+
+The order of examples is a stream of permutations, one an epoch, a function of seed and epoch; a
+batch may straddle two epochs, so nothing is dropped and nothing padded.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from isomax_jax import _checks
+from isomax_jax.typing import Batch
+
+
+class Source(NamedTuple):
+  """All examples of a set: images ``[n, height, width, channels]`` uint8, labels ``[n]`` int32."""
+
+  images: jax.Array
+  labels: jax.Array
+
+
+class Draw(NamedTuple):
+  """The examples of a step, by their index in the source, and their positions in the batch."""
+
+  indices: np.ndarray
+  positions: np.ndarray
+
+
+def fetch(source: Source, draw: Draw) -> Batch:
+  """Gather a batch from the source, inside the compiled step."""
+  return Batch(
+    images=jnp.take(source.images, draw.indices, axis=0),
+    labels=jnp.take(source.labels, draw.indices, axis=0),
+    positions=draw.positions,
+  )
+
+
+def draws(num_examples: int, *, batch_size: int, seed: int, start: int = 0) -> Iterator[Draw]:
+  """Yield the draws of step ``start`` and of all that follow, without end.
+
+  Args:
+    num_examples: Number of examples in the source.
+    batch_size: Examples a step.
+    seed: Seed of the order.
+    start: First step; the stream from there equals the whole stream without its first steps.
+
+  Yields:
+    Draws of int32 arrays, shape ``[batch_size]``.
+
+  Raises:
+    ValueError: If there are no examples or the batch size is not positive.
+
+  Example:
+    >>> stream = draws(5, batch_size=2, seed=0)
+    >>> first_epoch = [next(stream).indices for _ in range(5)]
+    >>> sorted(np.concatenate(first_epoch).tolist())
+    [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+  """
+  _checks.positive("num_examples", num_examples)
+  _checks.positive("batch_size", batch_size)
+  positions = np.arange(batch_size, dtype=np.int32)
+  epoch, offset = divmod(start * batch_size, num_examples)
+  pending = _permutation(num_examples, seed, epoch)[offset:]
+  while True:
+    while len(pending) < batch_size:
+      epoch += 1
+      pending = np.concatenate([pending, _permutation(num_examples, seed, epoch)])
+    yield Draw(pending[:batch_size], positions)
+    pending = pending[batch_size:]
+
+
+def _permutation(num_examples: int, seed: int, epoch: int) -> np.ndarray:
+  return np.random.default_rng([seed, epoch]).permutation(num_examples).astype(np.int32)

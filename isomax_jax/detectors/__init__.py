@@ -1,0 +1,11 @@
+"""Detectors: scores of how known an input is, each a pair of pure functions made by a factory."""
+
+from isomax_jax.detectors.base import Classifier as Classifier
+from isomax_jax.detectors.base import Detector as Detector
+from isomax_jax.detectors.logit_scores import energy as energy
+from isomax_jax.detectors.logit_scores import entropic_score as entropic_score
+from isomax_jax.detectors.logit_scores import max_logit as max_logit
+from isomax_jax.detectors.logit_scores import maximum_probability as maximum_probability
+from isomax_jax.detectors.logit_scores import mmles as mmles
+from isomax_jax.detectors.registry import DETECTORS as DETECTORS
+from isomax_jax.detectors.registry import create_detector as create_detector

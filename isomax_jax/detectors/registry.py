@@ -1,0 +1,37 @@
+"""Detectors by name. A new one is a file beside this one and a line in the table."""
+
+from isomax_jax import _checks
+from isomax_jax.detectors import logit_scores
+from isomax_jax.detectors.base import Detector
+
+DETECTORS = {
+  "energy": logit_scores.energy,
+  "entropic_score": logit_scores.entropic_score,
+  "max_logit": logit_scores.max_logit,
+  "maximum_probability": logit_scores.maximum_probability,
+  "mmles": logit_scores.mmles,
+}
+
+
+def create_detector(name: str) -> Detector:
+  """Create a detector with its default options.
+
+  Args:
+    name: A key of ``DETECTORS``.
+
+  Returns:
+    The detector.
+
+  Raises:
+    ValueError: If the name is unknown.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> from isomax_jax.typing import Outputs
+    >>> detector = create_detector("entropic_score")
+    >>> outputs = Outputs(logits=jnp.array([[0.0, 0.0], [9.0, 0.0]]), features=jnp.zeros((2, 4)))
+    >>> print(detector.score((), None, None, outputs).round(3))
+    [-0.693 -0.001]
+  """
+  _checks.one_of("detector", name, DETECTORS)
+  return DETECTORS[name]()

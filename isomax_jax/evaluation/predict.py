@@ -1,0 +1,59 @@
+"""Run a function over whole arrays in batches, each example once."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from isomax_jax import _checks
+
+
+def predict(
+  function: Callable[[Any, Any], Any], constants: Any, inputs: Any, *, batch_size: int = 256
+) -> Any:
+  """Apply a function to all examples, in their order.
+
+  Batches are spread over all local devices. The last one is padded to full size, so that one
+  program serves all, and what comes of the padding is dropped.
+
+  Args:
+    function: Jitted function of the constants and a batch of the inputs; maps each example on
+      its own. A network's forward pass, or a detector's score.
+    constants: Tree of arrays that every batch needs, such as parameters and statistics.
+    inputs: Array, or tree of arrays, ``[examples, ...]`` each.
+    batch_size: Examples at a time, rounded up to a multiple of the devices.
+
+  Returns:
+    What the function gives, as a tree of NumPy arrays, ``[examples, ...]`` each.
+
+  Raises:
+    ValueError: If there are no examples or the batch size is not positive.
+
+  Example:
+    >>> double = jax.jit(lambda scale, x: scale * x)
+    >>> predict(double, 2.0, np.arange(5.0, dtype=np.float32), batch_size=2)
+    array([0., 2., 4., 6., 8.], dtype=float32)
+  """
+  _checks.positive("batch_size", batch_size)
+  examples = len(jax.tree.leaves(inputs)[0])
+  if examples == 0:
+    raise ValueError("inputs must hold an example or more, got none")
+  devices = jax.local_devices()
+  batch_size = -(-batch_size // len(devices)) * len(devices)
+  mesh = jax.make_mesh((len(devices),), ("data",), axis_types=(AxisType.Auto,), devices=devices)
+  constants = jax.device_put(constants, NamedSharding(mesh, PartitionSpec()))
+  split = NamedSharding(mesh, PartitionSpec("data"))
+
+  def padded(leaf, start):
+    batch = leaf[start : start + batch_size]
+    return np.pad(batch, ((0, batch_size - len(batch)), *((0, 0),) * (batch.ndim - 1)))
+
+  parts = []
+  for start in range(0, examples, batch_size):
+    batch = jax.tree.map(lambda leaf, start=start: padded(leaf, start), inputs)
+    results = function(constants, jax.device_put(batch, split))
+    kept = min(batch_size, examples - start)
+    parts.append(jax.tree.map(lambda result, kept=kept: np.asarray(result)[:kept], results))
+  return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)

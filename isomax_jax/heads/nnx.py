@@ -1,0 +1,123 @@
+"""The heads of :mod:`isomax_jax.heads` for Flax NNX: same names, parameters and numbers.
+
+As with ``nnx.Linear``, the number of features comes first, since NNX makes its parameters at once.
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from isomax_jax import _checks
+from isomax_jax.losses import dismax_logits, isomax_logits, isomax_plus_logits
+from isomax_jax.typing import Features, Logits
+
+
+class SoftmaxHead(nnx.Module):
+  r"""The affine head: :math:`L = f W + b`.
+
+  Args:
+    num_features: Width of the features.
+    num_classes: Number of classes.
+    rngs: Source of the initial kernel.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> from flax import nnx
+    >>> head = SoftmaxHead(64, 10, rngs=nnx.Rngs(0))
+    >>> head(jnp.ones((8, 64))).shape
+    (8, 10)
+  """
+
+  entropic_scale = 1.0
+
+  def __init__(self, num_features: int, num_classes: int, *, rngs: nnx.Rngs):
+    bound = num_features**-0.5
+    shape = (num_features, num_classes)
+    self.kernel = nnx.Param(jax.random.uniform(rngs.params(), shape, minval=-bound, maxval=bound))
+    self.bias = nnx.Param(jnp.zeros(num_classes))
+
+  def __call__(self, features: Features) -> Logits:
+    """Return logits, shape ``[..., classes]``, float32."""
+    logits = _checks.floating("features", features) @ self.kernel[...]
+    return logits + jnp.broadcast_to(self.bias[...], logits.shape)
+
+
+class IsoMaxHead(nnx.Module):
+  r"""The IsoMax head: :math:`L_j = -\lVert f - p_j \rVert`.
+
+  Args:
+    num_features: Width of the features.
+    num_classes: Number of classes.
+    rngs: Not drawn from, since prototypes start at zero; taken so that heads are interchangeable.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> from flax import nnx
+    >>> head = IsoMaxHead(64, 10, rngs=nnx.Rngs(0))
+    >>> head(jnp.ones((8, 64))).shape
+    (8, 10)
+  """
+
+  entropic_scale = 10.0
+
+  def __init__(self, num_features: int, num_classes: int, *, rngs: nnx.Rngs):
+    del rngs
+    self.prototypes = nnx.Param(jnp.zeros((num_classes, num_features)))
+
+  def __call__(self, features: Features) -> Logits:
+    """Return logits, shape ``[..., classes]``, float32."""
+    return isomax_logits(features, self.prototypes[...])
+
+
+class IsoMaxPlusHead(nnx.Module):
+  r"""The IsoMax+ head: negative scaled distances on the unit sphere.
+
+  Args:
+    num_features: Width of the features.
+    num_classes: Number of classes.
+    rngs: Source of the initial prototypes.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> from flax import nnx
+    >>> head = IsoMaxPlusHead(64, 10, rngs=nnx.Rngs(0))
+    >>> head(jnp.ones((8, 64))).shape
+    (8, 10)
+  """
+
+  entropic_scale = 10.0
+
+  def __init__(self, num_features: int, num_classes: int, *, rngs: nnx.Rngs):
+    self.prototypes = nnx.Param(jax.random.normal(rngs.params(), (num_classes, num_features)))
+    self.distance_scale = nnx.Param(jnp.ones(()))
+
+  def __call__(self, features: Features) -> Logits:
+    """Return logits, shape ``[..., classes]``, float32."""
+    return isomax_plus_logits(features, self.prototypes[...], self.distance_scale[...])
+
+
+class DisMaxHead(nnx.Module):
+  r"""The DisMax head: IsoMax+ distances plus their mean over the classes.
+
+  Args:
+    num_features: Width of the features.
+    num_classes: Number of classes.
+    rngs: Source of the initial prototypes.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> from flax import nnx
+    >>> head = DisMaxHead(64, 10, rngs=nnx.Rngs(0))
+    >>> head(jnp.ones((8, 64))).shape
+    (8, 10)
+  """
+
+  entropic_scale = 10.0
+
+  def __init__(self, num_features: int, num_classes: int, *, rngs: nnx.Rngs):
+    self.prototypes = nnx.Param(jax.random.normal(rngs.params(), (num_classes, num_features)))
+    self.distance_scale = nnx.Param(jnp.ones(()))
+
+  def __call__(self, features: Features) -> Logits:
+    """Return logits, shape ``[..., classes]``, float32."""
+    return dismax_logits(features, self.prototypes[...], self.distance_scale[...])

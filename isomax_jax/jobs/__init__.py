@@ -1,0 +1,1 @@
+"""Whole jobs: data, network, training and evaluation put together in a run directory."""

@@ -1,0 +1,163 @@
+"""Measure a trained network: accuracy, and every detector on every unknown set."""
+
+import datetime
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from isomax_jax import data
+from isomax_jax.detectors import DETECTORS, create_detector
+from isomax_jax.evaluation import Record, append_records
+from isomax_jax.evaluation._files import write_arrays
+from isomax_jax.evaluation.benchmark import (
+  ScoredSet,
+  classification_measurements,
+  detection_measurements,
+  score_sets,
+)
+from isomax_jax.evaluation.runs import TEST, VALIDATION
+from isomax_jax.jobs.environment import environment
+from isomax_jax.jobs.train import DETECTOR_OF_HEAD
+from isomax_jax.jobs.trained import Trained, load_trained
+
+_EXAMPLES = 8
+
+
+def default_out_sets(reference: data.Reference) -> list[str]:
+  """List what a known set is compared with unless told: its other classes, and the out-sets.
+
+  Args:
+    reference: The known set and its known classes.
+
+  Returns:
+    References of sets whose images have the known set's shape.
+
+  Example:
+    >>> default_out_sets(data.parse_reference("mnist_5k:0-7"))
+    ['mnist_5k:8,9', 'letters', 'photos']
+  """
+  spec = data.get_spec(reference.name)
+  out_sets = [
+    other.name
+    for other in data.SPECS.values()
+    if other.role == "out" and other.image_shape == spec.image_shape
+  ]
+  if reference.classes is None:
+    return out_sets
+  others = set(range(len(spec.class_names))) - set(reference.classes)
+  held_out = data.Reference(reference.name, tuple(sorted(others)))
+  return [str(held_out), *out_sets] if others else out_sets
+
+
+def evaluate(
+  run_dir: str | os.PathLike[str],
+  *,
+  out_sets: Sequence[str] | None = None,
+  experiment: str | None = None,
+  data_dir: str | os.PathLike[str] | None = None,
+) -> list[Record]:
+  """Measure the network of a run directory and write scores, examples and records into it.
+
+  Known are the test images of the known classes; unknown all test images of an out-set, or, of
+  other classes of the known set, all images, none of which was trained on. What an earlier
+  evaluation wrote is replaced.
+
+  Args:
+    run_dir: The run directory.
+    out_sets: References of unknown sets; None takes :func:`default_out_sets`.
+    experiment: Name of the protocol in the records; None takes the directory's name.
+    data_dir: Where sets are kept; see :func:`isomax_jax.data.load`.
+
+  Returns:
+    The records.
+
+  Raises:
+    ValueError: If the directory is not a trained run, or an out-set does not fit it.
+  """
+  started = time.perf_counter()
+  run_dir = Path(run_dir)
+  trained = load_trained(run_dir)
+  reference = trained.setup.reference
+  if out_sets is None:
+    out_sets = default_out_sets(reference)
+  unknown = {out_set: _load_unknown(trained, out_set, data_dir) for out_set in out_sets}
+  test = data.load(reference.name, "test", classes=reference.classes, data_dir=data_dir)
+  _, validation = data.split_validation(
+    data.load(reference.name, "train", classes=reference.classes, data_dir=data_dir),
+    trained.config.data.validation,
+    seed=trained.config.seed,
+  )
+  known = {TEST: test, VALIDATION: validation} if len(validation.labels) else {TEST: test}
+  sets = {name: trained.score(*examples) for name, examples in {**known, **unknown}.items()}
+  detectors = {name: create_detector(name) for name in DETECTORS}
+  scores = score_sets(detectors, trained.classifier, sets)
+
+  write_arrays(run_dir / "scores.npz", scores)
+  own = DETECTOR_OF_HEAD[trained.config.model.head]
+  write_arrays(run_dir / "examples.npz", _extremes(sets, scores, own))
+  measurements = [
+    *classification_measurements(sets[TEST].outputs.logits, test.labels),
+    *detection_measurements(scores),
+  ]
+  surroundings = environment()
+  seconds = time.perf_counter() - started
+  records = [
+    Record(
+      experiment=experiment or run_dir.resolve().name,
+      model=trained.config.model.name,
+      head=trained.config.model.head,
+      entropic_scale=trained.config.model.entropic_scale,
+      in_set=str(reference),
+      seed=trained.config.seed,
+      epochs=trained.config.optim.epochs,
+      device=surroundings["device"],
+      versions=surroundings["versions"],
+      git_commit=surroundings["git_commit"],
+      wall_time=seconds,
+      time=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+      **measurement._asdict(),
+    )
+    for measurement in measurements
+  ]
+  (run_dir / "records.jsonl").unlink(missing_ok=True)
+  append_records(run_dir / "records.jsonl", records)
+  return records
+
+
+def _load_unknown(
+  trained: Trained, out_set: str, data_dir: str | os.PathLike[str] | None
+) -> data.Examples:
+  """Load an unknown set after checking that none of it is known and that its images fit."""
+  known, other = trained.setup.reference, data.parse_reference(out_set)
+  spec = data.get_spec(other.name)
+  if spec.image_shape != trained.setup.spec.image_shape:
+    raise ValueError(
+      f"out-set {out_set} must have images of shape {trained.setup.spec.image_shape} as "
+      f"{known.name} has, got {spec.image_shape}"
+    )
+  if other.name != known.name:
+    return data.load(other.name, "test", classes=other.classes, data_dir=data_dir)
+  every = range(len(spec.class_names))
+  overlap = set(other.classes or every) & set(known.classes or every)
+  if overlap:
+    raise ValueError(
+      f"out-set {out_set} holds known classes: {', '.join(map(str, sorted(overlap)))}"
+    )
+  return data.load(other.name, "all", classes=other.classes, data_dir=data_dir)
+
+
+def _extremes(sets: dict[str, ScoredSet], scores: dict[str, np.ndarray], detector: str):
+  """Pick each set's images with the highest and the lowest scores, most extreme first."""
+  examples = {}
+  for name, scored in sets.items():
+    if name == VALIDATION:
+      continue
+    values = scores[f"{detector}|{name}"]
+    order = np.argsort(values, kind="stable")
+    for end, chosen in (("highest", order[::-1][:_EXAMPLES]), ("lowest", order[:_EXAMPLES])):
+      examples[f"{name}|{end}"] = scored.images[chosen]
+      examples[f"{name}|{end}|scores"] = values[chosen]
+  return examples

@@ -1,0 +1,243 @@
+"""Train a network into a run directory, or go on where an earlier try stopped."""
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from isomax_jax import data
+from isomax_jax.data import resident
+from isomax_jax.decision import choose_threshold
+from isomax_jax.detectors import create_detector
+from isomax_jax.evaluation._files import write_atomically
+from isomax_jax.evaluation.benchmark import score_sets
+from isomax_jax.evaluation.predict import predict
+from isomax_jax.evaluation.runs import VALIDATION
+from isomax_jax.jobs.environment import environment
+from isomax_jax.jobs.setup import make_forward, make_model, make_setup
+from isomax_jax.jobs.trained import Trained, read_config
+from isomax_jax.metrics import accuracy, fit_temperature, negative_log_likelihood
+from isomax_jax.scores import entropic_score
+from isomax_jax.training import (
+  TrainConfig,
+  TrainState,
+  classification_loss,
+  create_state,
+  differences,
+  loop,
+  parallel,
+  to_json,
+  train_step,
+)
+from isomax_jax.training.checkpoints import Checkpoints
+from isomax_jax.training.clock import Clock
+from isomax_jax.training.interruption import Interruption, listen
+from isomax_jax.training.optim import sgd
+from isomax_jax.training.writers import JsonLinesWriter, TensorBoardWriter, Writer
+
+# The detector whose threshold a run keeps: the one its head was proposed with.
+DETECTOR_OF_HEAD = {
+  "dismax": "mmles",
+  "isomax": "entropic_score",
+  "isomax_plus": "max_logit",
+  "softmax": "maximum_probability",
+}
+TPR = 0.95
+
+
+def train(
+  config: TrainConfig,
+  workdir: str | os.PathLike[str],
+  *,
+  data_dir: str | os.PathLike[str] | None = None,
+  fresh: bool = False,
+  progress: Callable[[int], Writer] | None = None,
+  interruption: Interruption | None = None,
+) -> None:
+  """Train to the end of the config's schedule and choose the threshold.
+
+  A run directory that holds an unfinished run of the same config is gone on with; a finished one
+  is left as it is.
+
+  Args:
+    config: What to train.
+    workdir: The run directory.
+    data_dir: Where sets are kept; see :func:`isomax_jax.data.load`.
+    fresh: Whether what the directory holds of an earlier run is deleted first.
+    progress: Function of the number of steps to a writer that shows them.
+    interruption: Looked at between steps; None listens to SIGINT and SIGTERM.
+
+  Raises:
+    ValueError: If the config names something unknown, or the directory holds a run of another
+      config.
+    FloatingPointError: If the loss stops being finite.
+    Interrupted: If it was asked to stop; the state is saved.
+  """
+  workdir = Path(workdir)
+  setup = make_setup(config)
+  devices = jax.devices()
+  strategy = config.run.strategy
+  if strategy == "auto":
+    strategy = "pmap" if len(devices) > 1 else "sharded"
+  axis_name = parallel.AXIS if strategy == "pmap" else None
+  step = partial(
+    train_step,
+    prepare=setup.prepare,
+    loss=classification_loss(config.model.entropic_scale),
+    axis_name=axis_name,
+  )
+  batch_size = config.optim.batch_size
+  runner = parallel.make_runner(
+    step, resident.fetch, strategy=strategy, devices=devices, batch_size=batch_size
+  )
+
+  _open_workdir(workdir, config, fresh=fresh)
+  training, validation = data.split_validation(
+    data.load(setup.reference.name, "train", classes=setup.reference.classes, data_dir=data_dir),
+    config.data.validation,
+    seed=config.seed,
+  )
+  schedule = _schedule(config, len(training.labels), platform=devices[0].platform)
+  key = jax.random.key(config.seed)
+  initial_key, step_key = jax.random.split(key)
+  state = runner.replicate(
+    create_state(
+      make_model(config, setup, axis_name=axis_name),
+      sgd(config.optim, total_steps=schedule.total),
+      initial_key,
+      setup.spec.image_shape,
+    )
+  )
+  forward = make_forward(make_model(config, setup), setup)
+  with contextlib.closing(
+    Checkpoints(workdir / "checkpoints", kept=config.run.checkpoints_kept)
+  ) as checkpoints:
+    clock = Clock()
+    if checkpoints.latest_step() is not None:
+      state, clock = checkpoints.restore(state)
+    with contextlib.ExitStack() as stack:
+      writers = [
+        stack.enter_context(writer)
+        for writer in _writers(workdir, config, int(state.step), schedule.total, progress)
+      ]
+      state = loop.fit(
+        state,
+        runner=runner,
+        source=runner.replicate(resident.Source(*training)),
+        draws=partial(_draws, len(training.labels), batch_size, config.seed),
+        key=runner.replicate(step_key),
+        batch_size=batch_size,
+        schedule=schedule,
+        clock=clock,
+        checkpoints=checkpoints,
+        validate=partial(_validate, forward, validation) if len(validation.labels) else None,
+        writers=writers,
+        interruption=stack.enter_context(listen()) if interruption is None else interruption,
+      )
+  if len(validation.labels):
+    decision = _decide(Trained(config, setup, state.variables, forward), validation)
+    write_atomically(workdir / "decision.json", _json_bytes(decision))
+
+
+def _open_workdir(workdir: Path, config: TrainConfig, *, fresh: bool) -> None:
+  """Make the directory a run of this config, or check that it is one."""
+  path = workdir / "config.json"
+  if fresh:
+    _clear(workdir)
+  if path.exists():
+    different = differences(read_config(workdir), config)
+    if different:
+      raise ValueError(
+        f"{workdir} holds a run of another config ({'; '.join(different)}); "
+        "choose another directory, or start it afresh"
+      )
+  elif workdir.exists() and any(workdir.iterdir()):
+    raise ValueError(f"{workdir} is neither empty nor a run directory: choose another")
+  workdir.mkdir(parents=True, exist_ok=True)
+  write_atomically(path, _json_bytes(to_json(config)))
+  write_atomically(workdir / "environment.json", _json_bytes(environment()))
+
+
+def _clear(workdir: Path) -> None:
+  """Delete what a run writes, and nothing else."""
+  if not (workdir / "config.json").exists():
+    return
+  for name in ("checkpoints", "tensorboard"):
+    shutil.rmtree(workdir / name, ignore_errors=True)
+  for pattern in ("*.json", "*.jsonl", "*.npz", "report.html"):
+    for path in workdir.glob(pattern):
+      path.unlink()
+
+
+def _schedule(config: TrainConfig, examples: int, *, platform: str) -> loop.Schedule:
+  """Turn the config's epochs into steps."""
+  steps_per_epoch = examples / config.optim.batch_size
+
+  def steps(epochs: float) -> int:
+    return max(1, round(epochs * steps_per_epoch))
+
+  per_dispatch = config.run.steps_per_dispatch or (1 if platform == "cpu" else 50)
+  return loop.Schedule(
+    total=steps(config.optim.epochs),
+    steps_per_epoch=steps_per_epoch,
+    per_dispatch=per_dispatch,
+    log=steps(config.run.log_epochs),
+    validate=steps(config.run.validate_epochs),
+    checkpoint=steps(config.run.checkpoint_epochs),
+  )
+
+
+def _draws(examples: int, batch_size: int, seed: int, start: int):
+  return resident.draws(examples, batch_size=batch_size, seed=seed, start=start)
+
+
+def _writers(
+  workdir: Path,
+  config: TrainConfig,
+  step: int,
+  total_steps: int,
+  progress: Callable[[int], Writer] | None,
+) -> Sequence[Writer]:
+  writers: list[Writer] = [JsonLinesWriter(workdir / "metrics.jsonl", resume_step=step)]
+  if config.run.tensorboard:
+    writers.append(TensorBoardWriter(workdir / "tensorboard"))
+  if progress is not None:
+    writers.append(progress(total_steps))
+  return writers
+
+
+def _validate(forward, validation: data.Examples, state: TrainState) -> dict[str, float]:
+  logits = predict(forward, state.variables, validation.images).logits
+  return {
+    "loss": negative_log_likelihood(logits, validation.labels),
+    "accuracy": accuracy(logits, validation.labels),
+    "entropy": float(-np.mean(entropic_score(logits))),
+  }
+
+
+def _decide(trained: Trained, validation: data.Examples) -> dict[str, Any]:
+  """Choose threshold and temperature on the validation images."""
+  detector = DETECTOR_OF_HEAD[trained.config.model.head]
+  scored = trained.score(*validation)
+  scores = score_sets(
+    {detector: create_detector(detector)}, trained.classifier, {VALIDATION: scored}
+  )
+  return {
+    "detector": detector,
+    "threshold": choose_threshold(scores[f"{detector}|{VALIDATION}"], tpr=TPR),
+    "tpr": TPR,
+    "temperature": fit_temperature(scored.outputs.logits, validation.labels),
+    "examples": len(validation.labels),
+    "class_names": trained.setup.class_names,
+  }
+
+
+def _json_bytes(values: Any) -> bytes:
+  return (json.dumps(values, indent=2) + "\n").encode()

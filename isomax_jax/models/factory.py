@@ -1,0 +1,50 @@
+"""Networks by name. A new one is a file beside this one and a line in the table."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from isomax_jax import _checks
+from isomax_jax.heads import HEADS
+from isomax_jax.models.small_cnn import SmallCNN
+
+MODELS = {
+  "small_cnn": SmallCNN,
+}
+
+
+def create_model(
+  name: str,
+  num_classes: int,
+  *,
+  head: str = "isomax",
+  dtype: jnp.dtype = jnp.float32,
+  axis_name: str | None = None,
+) -> nn.Module:
+  """Create a network with a head of the given name.
+
+  Args:
+    name: A key of ``MODELS``.
+    num_classes: Number of classes.
+    head: A key of ``isomax_jax.heads.HEADS``.
+    dtype: Dtype of the computation; parameters, statistics and head stay float32.
+    axis_name: Mapped axis over which BatchNorm averages its training statistics, if any.
+
+  Returns:
+    A Linen module; ``model.apply(variables, images, train=False)`` gives ``Outputs``.
+
+  Raises:
+    ValueError: If a name is unknown or the number of classes not positive.
+
+  Example:
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> model = create_model("small_cnn", num_classes=8)
+    >>> variables = model.init(jax.random.key(0), jnp.zeros((1, 28, 28, 1)), train=False)
+    >>> outputs = model.apply(variables, jnp.zeros((5, 28, 28, 1)), train=False)
+    >>> outputs.logits.shape, outputs.features.shape
+    ((5, 8), (5, 64))
+  """
+  _checks.one_of("model", name, MODELS)
+  _checks.one_of("head", head, HEADS)
+  _checks.positive("num_classes", num_classes)
+  return MODELS[name](head=HEADS[head](num_classes=num_classes), dtype=dtype, axis_name=axis_name)

@@ -1,0 +1,53 @@
+"""A network for small grey images on a CPU: six convolutions, 72 k parameters."""
+
+from functools import partial
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from isomax_jax.typing import Images, Outputs
+
+# (width, stride) of each 3×3 convolution, by stage.
+_STAGES = (((16, 2), (16, 2)), ((32, 1), (32, 2)), ((64, 1), (64, 1)))
+
+
+class SmallCNN(nn.Module):
+  """Convolution, BatchNorm, ReLU, six times; global average; head.
+
+  Attributes:
+    head: Module that maps features to logits.
+    dtype: Dtype of the computation; parameters, statistics and head stay float32.
+    axis_name: Mapped axis over which training statistics are averaged, if any.
+  """
+
+  head: nn.Module
+  dtype: jnp.dtype = jnp.float32
+  axis_name: str | None = None
+
+  @nn.compact
+  def __call__(self, images: Images, *, train: bool) -> Outputs:
+    """Return logits, features ``[batch, 64]`` and the means of three stages, 16-32-64."""
+    convolution = partial(
+      nn.Conv,
+      kernel_size=(3, 3),
+      padding=((1, 1), (1, 1)),
+      use_bias=False,
+      dtype=self.dtype,
+      kernel_init=nn.initializers.variance_scaling(2.0, "fan_out", "normal"),
+    )
+    norm = partial(
+      nn.BatchNorm,
+      use_running_average=not train,
+      momentum=0.9,
+      epsilon=1e-5,
+      dtype=self.dtype,
+      axis_name=self.axis_name,
+    )
+    x = images.astype(self.dtype)
+    stages = []
+    for stage in _STAGES:
+      for width, stride in stage:
+        x = nn.relu(norm()(convolution(width, strides=(stride, stride))(x)))
+      stages.append(jnp.mean(x, axis=(1, 2), dtype=jnp.float32))
+    features = stages[-1]
+    return Outputs(self.head(features), features, tuple(stages))

@@ -1,0 +1,202 @@
+"""Scores of how much an input looks like the training distribution: higher = more so.
+
+Each takes logits as the network gives them at inference, without an entropic scale.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from isomax_jax import _checks
+from isomax_jax.typing import Logits, Scores
+
+
+def maximum_probability(logits: Logits) -> Scores:
+  r"""Compute the maximum probability (MPS).
+
+  .. math:: \max_j p_j, \qquad p = \operatorname{softmax}(L)
+
+  In float32 it saturates at 1, with ties by the thousand on a confident network: to rank, take
+  :func:`log_odds`, which orders alike without the ties.
+
+  Args:
+    logits: Logits, shape ``[..., classes]``, floating.
+
+  Returns:
+    The score of each example, shape ``[...]``, in ``[1 / classes, 1]``.
+
+  Raises:
+    TypeError: If the logits are not floating.
+    ValueError: If there is no class.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> print(maximum_probability(jnp.array([[0.0, 0.0], [100.0, 0.0]])))
+    [0.5 1. ]
+
+  References:
+    Hendrycks and Gimpel, *A Baseline for Detecting Misclassified and Out-of-Distribution
+    Examples in Neural Networks*.
+  """
+  _, log_others = _maximum_and_log_others(_logits(logits))
+  return jax.nn.sigmoid(-log_others)
+
+
+def log_odds(logits: Logits) -> Scores:
+  r"""Compute the log-odds of the most probable class against all the others together.
+
+  .. math:: \log \frac{\max_j p_j}{1 - \max_j p_j}
+
+  A monotone form of :func:`maximum_probability` that does not saturate.
+
+  Args:
+    logits: Logits, shape ``[..., classes]``, floating.
+
+  Returns:
+    The score of each example, shape ``[...]``; ``inf`` for a single class.
+
+  Raises:
+    TypeError: If the logits are not floating.
+    ValueError: If there is no class.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> print(log_odds(jnp.array([[2.0, 0.0], [200.0, 0.0]])))
+    [  2. 200.]
+  """
+  _, log_others = _maximum_and_log_others(_logits(logits))
+  return -log_others
+
+
+def entropic_score(logits: Logits) -> Scores:
+  r"""Compute the entropic score (ES): the negative entropy of the probabilities.
+
+  .. math:: \sum_j p_j \log p_j, \qquad p = \operatorname{softmax}(L)
+
+  The paper's Eq. 6 prints the opposite sign; its text and its results use this one.
+  :math:`p \log p` is 0 at :math:`p = 0`.
+
+  Args:
+    logits: Logits, shape ``[..., classes]``, floating.
+
+  Returns:
+    The score of each example, shape ``[...]``, in ``[-log(classes), 0]``, in nats.
+
+  Raises:
+    TypeError: If the logits are not floating.
+    ValueError: If there is no class.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> print(entropic_score(jnp.array([[0.0, 0.0], [100.0, 0.0]])).round(4))
+    [-0.6931  0.    ]
+
+  References:
+    Macêdo et al., *Isotropy Maximization Loss and Entropic Score*, Eq. 6.
+  """
+  logits = _logits(logits)
+  maximum, log_others = _maximum_and_log_others(logits)
+  log_probabilities = logits - maximum[..., None] - jax.nn.softplus(log_others)[..., None]
+  probabilities = jnp.exp(log_probabilities)
+  # -inf · 0 is NaN, in the derivative too: both factors are masked.
+  possible = probabilities > 0
+  return jnp.sum(
+    jnp.where(possible, probabilities * jnp.where(possible, log_probabilities, 0), 0), axis=-1
+  )
+
+
+def max_logit(logits: Logits) -> Scores:
+  r"""Compute the maximum logit; for distance logits, the minimum-distance score.
+
+  .. math:: \max_j L_j
+
+  Args:
+    logits: Logits, shape ``[..., classes]``, floating.
+
+  Returns:
+    The score of each example, shape ``[...]``.
+
+  Raises:
+    TypeError: If the logits are not floating.
+    ValueError: If there is no class.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> print(max_logit(jnp.array([[-3.0, -1.0], [2.0, 0.0]])))
+    [-1.  2.]
+
+  References:
+    Macêdo and Ludermir, *Enhanced Isotropy Maximization Loss*, for distances; Hendrycks et al.,
+    *Scaling Out-of-Distribution Detection for Real-World Settings*, for linear heads.
+  """
+  return jnp.max(_logits(logits), axis=-1)
+
+
+def energy(logits: Logits, *, temperature: float = 1.0) -> Scores:
+  r"""Compute the negative free energy.
+
+  .. math:: T \log \textstyle\sum_j e^{L_j / T}
+
+  Args:
+    logits: Logits, shape ``[..., classes]``, floating.
+    temperature: The temperature :math:`T`, positive.
+
+  Returns:
+    The score of each example, shape ``[...]``.
+
+  Raises:
+    TypeError: If the logits are not floating.
+    ValueError: If there is no class or the temperature is not positive.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> print(energy(jnp.array([[0.0, 0.0], [2.0, 0.0]])).round(4))
+    [0.6931 2.1269]
+
+  References:
+    Liu et al., *Energy-based Out-of-distribution Detection*, Eq. 4.
+  """
+  _checks.positive("temperature", temperature)
+  return temperature * jax.nn.logsumexp(_logits(logits) / temperature, axis=-1)
+
+
+def mmles(logits: Logits) -> Scores:
+  r"""Compute the max-mean logit entropic score of DisMax.
+
+  .. math:: \max_j L_j + \tfrac 1 C \textstyle\sum_j L_j + \sum_j p_j \log p_j
+
+  Args:
+    logits: Logits, shape ``[..., classes]``, floating.
+
+  Returns:
+    The score of each example, shape ``[...]``.
+
+  Raises:
+    TypeError: If the logits are not floating.
+    ValueError: If there is no class.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> print(mmles(jnp.array([[0.0, 0.0], [100.0, 0.0]])).round(4))
+    [ -0.6931 150.    ]
+
+  References:
+    Macêdo et al., *Distinction Maximization Loss*, Section 3.
+  """
+  return max_logit(logits) + jnp.mean(_logits(logits), axis=-1) + entropic_score(logits)
+
+
+def _logits(logits: Logits) -> jax.Array:
+  logits = _checks.floating("logits", logits)
+  _checks.has_classes("logits", logits)
+  return logits
+
+
+def _maximum_and_log_others(logits: jax.Array) -> tuple[jax.Array, jax.Array]:
+  """Return the largest logit and the log of the other classes' mass relative to it.
+
+  With the largest left out of the sum, a mass of the others of 1e-30 keeps all its digits.
+  """
+  is_maximum = jax.nn.one_hot(jnp.argmax(logits, axis=-1), logits.shape[-1], dtype=bool)
+  maximum = jnp.sum(jnp.where(is_maximum, logits, 0), axis=-1)
+  others = jnp.where(is_maximum, -jnp.inf, logits)
+  return maximum, jax.nn.logsumexp(others, axis=-1) - maximum

@@ -1,0 +1,14 @@
+"""Training: configuration, the one step, how it is spread over devices, and the loop."""
+
+from isomax_jax.training.config import DataConfig as DataConfig
+from isomax_jax.training.config import ModelConfig as ModelConfig
+from isomax_jax.training.config import OptimConfig as OptimConfig
+from isomax_jax.training.config import RunConfig as RunConfig
+from isomax_jax.training.config import TrainConfig as TrainConfig
+from isomax_jax.training.config import differences as differences
+from isomax_jax.training.config import from_json as from_json
+from isomax_jax.training.config import to_json as to_json
+from isomax_jax.training.state import TrainState as TrainState
+from isomax_jax.training.state import create_state as create_state
+from isomax_jax.training.step import classification_loss as classification_loss
+from isomax_jax.training.step import train_step as train_step

@@ -1,0 +1,182 @@
+"""What a run is: frozen dataclasses, checked as they are made.
+
+``data``, ``model``, ``optim`` and ``seed`` decide what comes out; ``run`` only how it is computed,
+so a run may be resumed with another ``run`` but not with other others.
+"""
+
+import dataclasses
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from isomax_jax import _checks
+from isomax_jax.heads import HEADS
+from isomax_jax.models import MODELS
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DataConfig:
+  """The training set, and how its images are prepared."""
+
+  name: Annotated[str, tyro.conf.arg(aliases=("--data",), metavar="SET")] = "mnist_5k"
+  """Set, maybe with the classes to keep: mnist_5k or mnist_5k:0-7."""
+  validation: float = 0.1
+  """Fraction of the training images kept out of training, to choose threshold and temperature."""
+  crop_padding: int | None = None
+  """Zero pixels added on each side before the random crop. None: the set's own."""
+  flip: bool | None = None
+  """Whether images are mirrored at random. None: the set's own."""
+
+  def __post_init__(self):
+    if not 0 <= self.validation < 1:
+      raise ValueError(f"data.validation must be in [0, 1), got {self.validation}")
+    if self.crop_padding is not None and self.crop_padding < 0:
+      raise ValueError(f"data.crop_padding must not be negative, got {self.crop_padding}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+  """The network and its head."""
+
+  name: Annotated[str, tyro.conf.arg(aliases=("--model",), metavar="NAME")] = "small_cnn"
+  """Network: small_cnn."""
+  head: Annotated[str, tyro.conf.arg(aliases=("--head",), metavar="NAME")] = "isomax"
+  """Head: softmax, isomax, isomax_plus or dismax."""
+  entropic_scale: float | None = None
+  """Factor of the logits in training only. None: 10 for distances, 1 for softmax."""
+  dtype: Literal["float32", "bfloat16"] = "float32"
+  """Dtype of the computation; parameters, statistics, head and loss stay float32."""
+
+  def __post_init__(self):
+    _checks.one_of("model.name", self.name, MODELS)
+    _checks.one_of("model.head", self.head, HEADS)
+    _checks.one_of("model.dtype", self.dtype, ("float32", "bfloat16"))
+    if self.entropic_scale is None:
+      object.__setattr__(self, "entropic_scale", HEADS[self.head].entropic_scale)
+    _checks.positive("model.entropic_scale", self.entropic_scale)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OptimConfig:
+  """Stochastic gradient descent with Nesterov momentum, as the paper's authors train."""
+
+  epochs: Annotated[int, tyro.conf.arg(aliases=("--epochs",))] = 300
+  """Passes over the training images."""
+  batch_size: int = 64
+  """Images a step, over all devices together."""
+  learning_rate: float = 0.1
+  """Step size at the start."""
+  decay: float = 0.1
+  """Factor of the step size at each milestone."""
+  milestones: tuple[float, ...] = (1 / 2, 2 / 3, 5 / 6)
+  """Where the step size decays, as fractions of the run."""
+  momentum: float = 0.9
+  """Nesterov momentum."""
+  weight_decay: float = 1e-4
+  """Decay of every parameter, BatchNorm's and the prototypes too."""
+
+  def __post_init__(self):
+    for name in ("epochs", "batch_size", "learning_rate", "decay"):
+      _checks.positive(f"optim.{name}", getattr(self, name))
+    if not 0 <= self.momentum < 1:
+      raise ValueError(f"optim.momentum must be in [0, 1), got {self.momentum}")
+    if not self.weight_decay >= 0:
+      raise ValueError(f"optim.weight_decay must not be negative, got {self.weight_decay}")
+    if not all(0 < milestone < 1 for milestone in self.milestones):
+      raise ValueError(f"optim.milestones must be in (0, 1), got {self.milestones}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunConfig:
+  """How the run is computed, logged and kept; none of it changes what is learnt."""
+
+  strategy: Literal["auto", "pmap", "sharded"] = "auto"
+  """How a step is spread over devices. auto: pmap on several, sharded on one."""
+  steps_per_dispatch: int | None = None
+  """Steps in one compiled scan. None: 1 on CPU, where scanned convolutions are slow, else 50."""
+  log_epochs: float = 1.0
+  """Epochs between lines of metrics.jsonl."""
+  validate_epochs: float = 10.0
+  """Epochs between validations."""
+  checkpoint_epochs: float = 10.0
+  """Epochs between checkpoints; one more is written at the end."""
+  checkpoints_kept: int = 2
+  """How many of the last checkpoints stay on disk."""
+  tensorboard: bool = False
+  """Also write TensorBoard events."""
+
+  def __post_init__(self):
+    _checks.one_of("run.strategy", self.strategy, ("auto", "pmap", "sharded"))
+    for name in ("log_epochs", "validate_epochs", "checkpoint_epochs", "checkpoints_kept"):
+      _checks.positive(f"run.{name}", getattr(self, name))
+    if self.steps_per_dispatch is not None:
+      _checks.positive("run.steps_per_dispatch", self.steps_per_dispatch)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+  """One training run."""
+
+  data: DataConfig = dataclasses.field(default_factory=DataConfig)
+  """The training set."""
+  model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+  """The network."""
+  optim: OptimConfig = dataclasses.field(default_factory=OptimConfig)
+  """The optimiser."""
+  run: RunConfig = dataclasses.field(default_factory=RunConfig)
+  """How it is computed, logged and kept."""
+  seed: int = 0
+  """Seed of initialisation, validation split, order and augmentation."""
+
+  def __post_init__(self):
+    if not 0 <= self.seed < 2**32:
+      raise ValueError(f"seed must be in [0, 2**32), got {self.seed}")
+
+
+def to_json(config: TrainConfig) -> dict[str, Any]:
+  """Return the config as nested dictionaries of plain values."""
+  return dataclasses.asdict(config)
+
+
+def from_json(values: dict[str, Any]) -> TrainConfig:
+  """Make a config from what :func:`to_json` gave.
+
+  Raises:
+    ValueError: If a section or an option is unknown or a value does not pass its check.
+  """
+  sections = {
+    "data": DataConfig, "model": ModelConfig, "optim": OptimConfig, "run": RunConfig
+  }  # fmt: skip
+  arguments = {
+    name: _section(sections[name], name, value) if name in sections else value
+    for name, value in values.items()
+  }
+  return _section(TrainConfig, "config", arguments)
+
+
+def _section(cls: type, name: str, values: Any) -> Any:
+  if not isinstance(values, dict):
+    raise ValueError(f"{name} must be an object, got {values!r}")
+  fields = {field.name: field for field in dataclasses.fields(cls)}
+  unknown = sorted(set(values) - set(fields))
+  if unknown:
+    raise ValueError(f"unknown options in {name}: {', '.join(unknown)}; known: {', '.join(fields)}")
+  values = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+  try:
+    return cls(**values)
+  except TypeError as error:
+    raise ValueError(f"{name} holds a value of the wrong type: {error}") from error
+
+
+def differences(config: TrainConfig, other: TrainConfig) -> list[str]:
+  """List the options, other than of ``run``, in which two configs differ, as ``name: a != b``."""
+  lines = []
+  for section in ("data", "model", "optim"):
+    ours, theirs = getattr(config, section), getattr(other, section)
+    for field in dataclasses.fields(ours):
+      a, b = getattr(ours, field.name), getattr(theirs, field.name)
+      if a != b:
+        lines.append(f"{section}.{field.name}: {a!r} != {b!r}")
+  if config.seed != other.seed:
+    lines.append(f"seed: {config.seed} != {other.seed}")
+  return lines

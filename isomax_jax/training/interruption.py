@@ -1,0 +1,59 @@
+"""Ctrl-C and termination, taken between steps instead of anywhere."""
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+
+
+class Interruption:
+  """Whether the run was asked to stop.
+
+  Attributes:
+    signal: The signal that asked, or None.
+  """
+
+  def __init__(self):
+    self.signal: signal.Signals | None = None
+
+  def __bool__(self) -> bool:
+    return self.signal is not None
+
+
+class Interrupted(Exception):  # noqa: N818 (it is no error: all is saved)
+  """The run stopped because it was asked to; its state is saved.
+
+  Attributes:
+    signal: The signal that asked.
+  """
+
+  def __init__(self, message: str, signal: signal.Signals):
+    super().__init__(message, signal)  # Both, so that it can be passed between processes.
+    self.message = message
+    self.signal = signal
+
+  def __str__(self) -> str:
+    return self.message
+
+
+@contextlib.contextmanager
+def listen() -> Iterator[Interruption]:
+  """Note SIGINT and SIGTERM instead of dying of them; a second one acts as it always does."""
+  interruption = Interruption()
+  if threading.current_thread() is not threading.main_thread():
+    yield interruption  # Python delivers signals to the main thread only.
+    return
+  previous = {}
+
+  def note(number, frame):
+    interruption.signal = signal.Signals(number)
+    for each, handler in previous.items():
+      signal.signal(each, handler)
+
+  for each in (signal.SIGINT, signal.SIGTERM):
+    previous[each] = signal.signal(each, note)
+  try:
+    yield interruption
+  finally:
+    for each, handler in previous.items():
+      signal.signal(each, handler)

@@ -1,0 +1,112 @@
+"""How steps are spread over devices: ``pmap``, or ``jit`` with shardings over a mesh.
+
+Both take a replicated state without a device axis and give the same numbers.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jax import lax
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from isomax_jax import _checks
+from isomax_jax.training.state import TrainState
+from isomax_jax.typing import Batch
+
+AXIS = "data"
+
+Step = Callable[..., tuple[TrainState, dict[str, jax.Array]]]
+Fetch = Callable[[Any, Any], Batch]
+
+
+Run = Callable[[TrainState, Any, Any, jax.Array], tuple[TrainState, dict[str, jax.Array]]]
+
+
+class Runner(NamedTuple):
+  """Steps on their devices.
+
+  Attributes:
+    replicate: Copy a tree of arrays to every device.
+    compile: Compile ``run(state, source, draws, key) -> (state, metrics)`` for arguments like
+      those given: as many steps as the draws have in their first axis, each with a batch of their
+      second; metrics are ``[steps]``. The state passed to ``run`` is consumed.
+  """
+
+  replicate: Callable[[Any], Any]
+  compile: Callable[[TrainState, Any, Any, jax.Array], Run]
+
+
+def make_runner(
+  step: Step, fetch: Fetch, *, strategy: str, devices: Sequence[jax.Device], batch_size: int
+) -> Runner:
+  """Spread a step over devices.
+
+  Args:
+    step: ``train_step`` with ``prepare``, ``loss`` and, for ``pmap``, ``axis_name`` bound.
+    fetch: Function of the source (replicated arrays) and a draw to a batch.
+    strategy: ``"pmap"`` or ``"sharded"``.
+    devices: Devices to use.
+    batch_size: Examples a step over all devices.
+
+  Returns:
+    The runner.
+
+  Raises:
+    ValueError: If the strategy is unknown or the batch does not divide by the devices.
+  """
+  _checks.one_of("strategy", strategy, ("pmap", "sharded"))
+  count = len(devices)
+  if batch_size % count:
+    below = batch_size - batch_size % count
+    sizes = " or ".join(str(size) for size in (below, below + count) if size)
+    raise ValueError(
+      f"batch_size must be a multiple of the {count} devices, got {batch_size}; nearest: {sizes}"
+    )
+
+  def steps(state, source, draws, key):
+    def one(state, draw):
+      return step(state, fetch(source, draw), key)
+
+    if jax.tree.leaves(draws)[0].shape[0] > 1:
+      return lax.scan(one, state, draws)
+    state, metrics = one(state, jax.tree.map(lambda draw: draw[0], draws))
+    return state, jax.tree.map(lambda metric: metric[None], metrics)
+
+  mesh = jax.make_mesh((count,), (AXIS,), axis_types=(AxisType.Auto,), devices=devices)
+  replicated = NamedSharding(mesh, PartitionSpec())
+
+  def replicate(tree):
+    return jax.device_put(tree, replicated)
+
+  if strategy == "sharded":
+    split = NamedSharding(mesh, PartitionSpec(None, AXIS))
+    mapped = jax.jit(
+      steps,
+      in_shardings=(replicated, replicated, split, replicated),
+      out_shardings=replicated,
+      donate_argnums=0,
+    )
+    return Runner(replicate, lambda *arguments: mapped.lower(*arguments).compile())
+
+  mapped = jax.pmap(
+    steps,
+    axis_name=AXIS,
+    in_axes=(None, None, 1, None),
+    out_axes=None,
+    devices=devices,
+    donate_argnums=0,
+  )
+
+  def split_draws(draws):
+    # Draws are host arrays: [steps, batch] becomes [steps, devices, batch / devices].
+    return jax.tree.map(
+      lambda draw: np.reshape(draw, (draw.shape[0], count, -1, *draw.shape[2:])), draws
+    )
+
+  def compile_mapped(state, source, draws, key):
+    run = mapped.lower(state, source, split_draws(draws), key).compile()
+    return lambda state, source, draws, key: run(state, source, split_draws(draws), key)
+
+  return Runner(replicate, compile_mapped)

@@ -1,0 +1,50 @@
+"""The train state."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+from flax.training import train_state
+
+
+class TrainState(train_state.TrainState):
+  """A Flax train state with BatchNorm's running statistics.
+
+  All randomness of a step is folded with ``step``, so no random state is kept.
+  """
+
+  batch_stats: Any
+
+  @property
+  def variables(self) -> dict[str, Any]:
+    """The collections that ``apply_fn`` takes."""
+    return {"params": self.params, "batch_stats": self.batch_stats}
+
+
+def create_state(
+  model: nn.Module,
+  optimizer: optax.GradientTransformation,
+  key: jax.Array,
+  image_shape: tuple[int, int, int],
+) -> TrainState:
+  """Initialise parameters, statistics and optimiser.
+
+  Args:
+    model: A network of :mod:`isomax_jax.models`.
+    optimizer: An optax transformation.
+    key: Random key of the initial parameters.
+    image_shape: Height, width and channels of an image.
+
+  Returns:
+    The state at step 0.
+  """
+  initialise = jax.jit(lambda key, images: model.init(key, images, train=False))
+  variables = initialise(key, jnp.zeros((1, *image_shape)))
+  return TrainState.create(
+    apply_fn=model.apply,
+    params=variables["params"],
+    batch_stats=variables.get("batch_stats", {}),
+    tx=optimizer,
+  ).replace(step=jnp.zeros((), jnp.int32))

@@ -1,0 +1,125 @@
+"""Where metrics go: each writer is a callable of a step and its metrics, and a context manager."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+Metrics = Mapping[str, float | str]
+
+
+class Writer(Protocol):
+  """Takes the metrics of a step."""
+
+  def __call__(self, step: int, metrics: Metrics) -> None:
+    """Write the metrics of a step."""
+
+  def __enter__(self) -> Self:
+    """Open what is written to."""
+
+  def __exit__(self, *exception: object) -> None:
+    """Close it, with nothing lost."""
+
+
+class JsonLinesWriter:
+  """Appends a JSON line a call.
+
+  Args:
+    path: The file.
+    resume_step: Lines of later steps, which a killed run may have left behind its last
+      checkpoint, are cut off, and so is a torn last line.
+  """
+
+  def __init__(self, path: Path, *, resume_step: int = 0):
+    self._path = Path(path)
+    self._resume_step = resume_step
+
+  def __enter__(self):
+    kept = []
+    if self._path.exists():
+      for line in self._path.read_text().splitlines():
+        try:
+          step = json.loads(line)["step"]
+        except ValueError:
+          break
+        if step <= self._resume_step:
+          kept.append(line)
+    temporary = self._path.with_suffix(".tmp")
+    temporary.write_text("".join(f"{line}\n" for line in kept))
+    temporary.replace(self._path)
+    self._file = self._path.open("a")
+    return self
+
+  def __call__(self, step: int, metrics: Metrics) -> None:
+    """Append a line."""
+    self._file.write(json.dumps({"step": step, **metrics}) + "\n")
+    self._file.flush()
+
+  def __exit__(self, *exception: object) -> None:
+    self._file.close()
+
+
+class TensorBoardWriter:
+  """Writes scalars as TensorBoard events, each under its split.
+
+  Args:
+    directory: Folder of the event files.
+  """
+
+  def __init__(self, directory: Path):
+    self._directory = directory
+
+  def __enter__(self):
+    from tensorboardX import SummaryWriter
+
+    self._writer = SummaryWriter(str(self._directory))
+    return self
+
+  def __call__(self, step: int, metrics: Metrics) -> None:
+    """Write each number as a scalar."""
+    for name, value in metrics.items():
+      if not isinstance(value, str):
+        self._writer.add_scalar(f"{metrics['split']}/{name}", value, step)
+
+  def __exit__(self, *exception: object) -> None:
+    self._writer.close()
+
+
+class ProgressLine:
+  """One live line: step, share, images a second, time left, loss and accuracy.
+
+  Args:
+    title: What is being trained.
+    total_steps: Steps of the whole run.
+    console: Where to; the standard error by default.
+  """
+
+  def __init__(self, title: str, *, total_steps: int, console: Console | None = None):
+    self._progress = Progress(
+      TextColumn("{task.description}"),
+      BarColumn(bar_width=24),
+      TextColumn("{task.percentage:3.0f}%  step {task.completed}/{task.total}"),
+      TextColumn("{task.fields[text]}"),
+      TimeRemainingColumn(compact=True),
+      console=console or Console(stderr=True),
+    )
+    self._task = self._progress.add_task(title, total=total_steps, text="compiling")
+
+  def __enter__(self):
+    self._progress.start()
+    return self
+
+  def __call__(self, step: int, metrics: Metrics) -> None:
+    """Show the training's metrics."""
+    if metrics["split"] == "train":
+      text = (
+        f"{metrics['images_per_second']:,.0f} images/s  loss {metrics['loss']:.3f}  "
+        f"accuracy {metrics['accuracy']:.1%}"
+      )
+      self._progress.update(self._task, completed=step, text=text)
+
+  def __exit__(self, *exception: object) -> None:
+    self._progress.stop()
