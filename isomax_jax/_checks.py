@@ -16,7 +16,7 @@ def floating(name: str, array: Any) -> jax.Array:
   array = jnp.asarray(array)
   if not jnp.issubdtype(array.dtype, jnp.floating):
     raise TypeError(f"{name} must be floating, got dtype {array.dtype}")
-  return array.astype(jnp.promote_types(array.dtype, jnp.float32))
+  return array.astype(np.promote_types(array.dtype, np.float32))
 
 
 def integer(name: str, array: Any) -> jax.Array:
@@ -42,10 +42,14 @@ def same_shape(name: str, shape: tuple[int, ...], expected: tuple[int, ...]) -> 
 
 
 def positive(name: str, value: Any) -> None:
-  """Raise ValueError unless ``value`` is a positive, finite number; traced values pass unseen."""
-  if isinstance(value, jax.core.Tracer):
+  """Raise ValueError unless ``value`` is a positive, finite number; a traced one passes unseen."""
+  if isinstance(value, jax.core.Tracer) and value.ndim == 0:
     return
-  if np.ndim(value) != 0 or not (np.isfinite(value) and value > 0):
+  try:
+    valid = np.ndim(value) == 0 and bool(np.isfinite(value) and value > 0)
+  except TypeError:
+    valid = False
+  if not valid:
     raise ValueError(f"{name} must be a positive, finite number, got {value!r}")
 
 

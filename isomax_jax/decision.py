@@ -62,4 +62,4 @@ def is_known(scores: ArrayLike, threshold: float) -> np.ndarray:
     raise ValueError(f"scores must not hold NaN, got {np.isnan(scores).sum()} of {scores.size}")
   if np.isnan(threshold):
     raise ValueError("threshold must not be NaN")
-  return scores >= np.float64(threshold)
+  return scores >= float(threshold)

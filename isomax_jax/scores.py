@@ -37,8 +37,8 @@ def maximum_probability(logits: Logits) -> Scores:
     Hendrycks and Gimpel, *A Baseline for Detecting Misclassified and Out-of-Distribution
     Examples in Neural Networks*.
   """
-  _, log_others = _maximum_and_log_others(_logits(logits))
-  return jax.nn.sigmoid(-log_others)
+  # Not sigmoid(-x), whose derivative is zero from where it rounds to 1.
+  return jnp.exp(-jax.nn.softplus(-log_odds(logits)))
 
 
 def log_odds(logits: Logits) -> Scores:
@@ -63,7 +63,7 @@ def log_odds(logits: Logits) -> Scores:
     >>> print(log_odds(jnp.array([[2.0, 0.0], [200.0, 0.0]])))
     [  2. 200.]
   """
-  _, log_others = _maximum_and_log_others(_logits(logits))
+  _, log_others = _gaps_and_log_others(_logits(logits))
   return -log_others
 
 
@@ -93,15 +93,13 @@ def entropic_score(logits: Logits) -> Scores:
   References:
     Macêdo et al., *Isotropy Maximization Loss and Entropic Score*, Eq. 6.
   """
-  logits = _logits(logits)
-  maximum, log_others = _maximum_and_log_others(logits)
-  log_probabilities = logits - maximum[..., None] - jax.nn.softplus(log_others)[..., None]
-  probabilities = jnp.exp(log_probabilities)
-  # -inf · 0 is NaN, in the derivative too: both factors are masked.
-  possible = probabilities > 0
-  return jnp.sum(
-    jnp.where(possible, probabilities * jnp.where(possible, log_probabilities, 0), 0), axis=-1
-  )
+  gaps, log_others = _gaps_and_log_others(_logits(logits))
+  log_normalizer = jax.nn.softplus(log_others)
+  probabilities = jnp.exp(gaps - log_normalizer[..., None])
+  # Σ p log p with log p = gap - log_normalizer: the largest class, with no gap, cannot cancel the
+  # others. A gap of -inf times its probability, 0, would be NaN.
+  gaps = jnp.where(probabilities == 0, 0, gaps)
+  return jnp.sum(probabilities * gaps, axis=-1) - log_normalizer
 
 
 def max_logit(logits: Logits) -> Scores:
@@ -191,12 +189,13 @@ def _logits(logits: Logits) -> jax.Array:
   return logits
 
 
-def _maximum_and_log_others(logits: jax.Array) -> tuple[jax.Array, jax.Array]:
-  """Return the largest logit and the log of the other classes' mass relative to it.
+def _gaps_and_log_others(logits: jax.Array) -> tuple[jax.Array, jax.Array]:
+  """Return logits less the largest, and the log of the other classes' mass relative to it.
 
   With the largest left out of the sum, a mass of the others of 1e-30 keeps all its digits.
   """
   is_maximum = jax.nn.one_hot(jnp.argmax(logits, axis=-1), logits.shape[-1], dtype=bool)
-  maximum = jnp.sum(jnp.where(is_maximum, logits, 0), axis=-1)
-  others = jnp.where(is_maximum, -jnp.inf, logits)
-  return maximum, jax.nn.logsumexp(others, axis=-1) - maximum
+  maximum = jnp.sum(jnp.where(is_maximum, logits, 0), axis=-1, keepdims=True)
+  # The constant zero, rather than a difference that is zero, has no rounding in its derivative.
+  gaps = jnp.where(is_maximum, 0, logits - maximum)
+  return gaps, jax.nn.logsumexp(jnp.where(is_maximum, -jnp.inf, gaps), axis=-1)

@@ -11,6 +11,13 @@ from typing import Any
 
 import numpy as np
 
+# What a damaged archive raises, depending on where it is damaged; TypeError comes of a single
+# array, which is no context manager.
+_UNREADABLE = (
+  EOFError, KeyError, NotImplementedError, OSError, RuntimeError, TypeError, ValueError,
+  zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+
 
 def write_atomically(path: Path, data: bytes) -> None:
   """Write ``data`` so that ``path`` holds either what it held before or all of it."""
@@ -71,9 +78,10 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
   """Return the arrays of an npz file in their order, or raise ValueError naming the file."""
   try:
-    with np.load(path, allow_pickle=False) as arrays:
+    # Opened here, because NumPy leaves a file that it cannot read open.
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
       return {key: arrays[key] for key in arrays.files}
-  except (ValueError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+  except _UNREADABLE as error:
     raise ValueError(f"{path}: not a readable npz file ({error})") from None
 
 

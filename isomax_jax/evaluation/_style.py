@@ -3,7 +3,6 @@
 import io
 from collections.abc import Sequence
 
-import matplotlib
 import matplotlib.image
 import numpy as np
 from matplotlib.artist import Artist
@@ -60,20 +59,16 @@ def legend(figure: Figure, handles: Sequence[Artist]) -> None:
 
 
 def render(figure: Figure, *, suffix: str) -> bytes:
-  """Return a figure as the bytes of a ``.png`` or ``.svg`` file, the same each time."""
+  """Return a figure as the bytes of a ``.png`` or ``.svg`` file."""
   buffer = io.BytesIO()
   metadata = {"Date": None} if suffix == ".svg" else {"Software": None}
-  with matplotlib.rc_context({"svg.hashsalt": "isomax_jax"}):
-    figure.savefig(buffer, format=suffix[1:], dpi=200, metadata=metadata)
+  figure.savefig(buffer, format=suffix[1:], dpi=200, metadata=metadata)
   return buffer.getvalue()
 
 
 def png(image: np.ndarray) -> bytes:
   """Return a PNG file of an image, shape ``[height, width, 1 or 3]``, uint8."""
   buffer = io.BytesIO()
-  grey = image.shape[-1] == 1
-  matplotlib.image.imsave(
-    buffer, image[..., 0] if grey else image, format="png", cmap="gray", vmin=0, vmax=255,
-    metadata={"Software": None},
-  )  # fmt: skip
+  colours = np.broadcast_to(image, (*image.shape[:2], 3))
+  matplotlib.image.imsave(buffer, colours, format="png", metadata={"Software": None})
   return buffer.getvalue()

@@ -48,8 +48,8 @@ def scaled_cross_entropy(
   _checks.has_classes("logits", logits)
   _checks.same_shape("labels", labels.shape, logits.shape[:-1])
   _checks.positive("entropic_scale", entropic_scale)
-  # Class indices may not fit the labels' own dtype: uint8 with 1,000 classes.
-  labels = labels.astype(jnp.promote_types(labels.dtype, jnp.int32))
+  # The number of classes may not fit the labels' own dtype: uint8 with 1,000 classes.
+  labels = labels.astype(int)
   loss = _cross_entropy(jnp.asarray(entropic_scale, logits.dtype) * logits, labels)
   valid = (labels >= 0) & (labels < logits.shape[-1])
   return loss * jnp.where(valid, 1, jnp.nan)
@@ -64,18 +64,18 @@ def _cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
 def _cross_entropy_jvp(primals, tangents):
   # The derivative by the margin keeps its digits where 1 - p cancels, in one pass over the classes.
   logits, labels = primals
-  margin, log_others = _margin(logits, labels)
-  is_label = jax.nn.one_hot(labels, logits.shape[-1], dtype=bool)
-  gradient = jnp.where(is_label, -1, jnp.exp(logits - log_others[..., None]))
+  margin, others, log_others = _margin(logits, labels)
+  is_label = jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
+  gradient = jnp.exp(others - log_others[..., None]) - is_label
   gradient = jax.nn.sigmoid(-margin)[..., None] * gradient
   return jax.nn.softplus(-margin), jnp.sum(gradient * tangents[0], axis=-1)
 
 
-def _margin(logits: jax.Array, labels: jax.Array) -> tuple[jax.Array, jax.Array]:
-  """Return the label's logit over the others' log-sum-exp, and that log-sum-exp."""
+def _margin(logits: jax.Array, labels: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+  """Return the label's logit over the others' log-sum-exp, the others, and that log-sum-exp."""
   is_label = jax.nn.one_hot(labels, logits.shape[-1], dtype=bool)
   # A finite stand-in for -inf: with a single class there is no other, and 0 · inf is NaN.
   others = jnp.where(is_label, jnp.finfo(logits.dtype).min, logits)
   log_others = jax.nn.logsumexp(others, axis=-1)
   label_logits = jnp.take_along_axis(logits, labels[..., None], axis=-1, mode="clip")[..., 0]
-  return label_logits - log_others, log_others
+  return label_logits - log_others, others, log_others

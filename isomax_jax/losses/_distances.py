@@ -17,9 +17,7 @@ _RESOLUTION = 1e-6
 _WELL_CONDITIONED = 0.05
 
 
-def pairwise_distance(
-  features: Features, prototypes: Prototypes
-) -> Float[Array, "*batch classes"]:
+def pairwise_distance(features: Features, prototypes: Prototypes) -> Float[Array, "*batch classes"]:
   r"""Compute the Euclidean distance of each feature vector to each prototype.
 
   .. math:: d_j = \lVert f - p_j \rVert
@@ -48,6 +46,15 @@ def pairwise_distance(
     >>> print(pairwise_distance(jnp.array([0.0, 4.0]), prototypes))
     [4. 5.]
   """
+  features, prototypes = checked_vectors(features, prototypes)
+  dtype = np.promote_types(features.dtype, prototypes.dtype)
+  rows = features.astype(dtype).reshape(math.prod(features.shape[:-1]), features.shape[-1])
+  distances = _distances(rows, prototypes.astype(dtype))
+  return distances.reshape(*features.shape[:-1], prototypes.shape[0])
+
+
+def checked_vectors(features: Features, prototypes: Prototypes) -> tuple[jax.Array, jax.Array]:
+  """Return both as arrays of at least float32; raise unless their shapes fit together."""
   features = _checks.floating("features", features)
   prototypes = _checks.floating("prototypes", prototypes)
   if prototypes.ndim != 2 or prototypes.shape[0] < 1:
@@ -59,10 +66,7 @@ def pairwise_distance(
       f"features must have shape [..., {prototypes.shape[-1]}] to fit prototypes of shape "
       f"{prototypes.shape}, got {features.shape}"
     )
-  dtype = np.promote_types(features.dtype, prototypes.dtype)
-  rows = features.astype(dtype).reshape(math.prod(features.shape[:-1]), features.shape[-1])
-  distances = _distances(rows, prototypes.astype(dtype))
-  return distances.reshape(*features.shape[:-1], prototypes.shape[0])
+  return features, prototypes
 
 
 @jax.custom_jvp
@@ -122,14 +126,15 @@ def _refine_nearest(
   """
   classes = jnp.arange(prototypes.shape[0])[None, :]
 
+  def lower_bound(distances):
+    return jnp.square(distances) - _RESOLUTION * squares[0] - _RESOLUTION * squares[1]
+
   def unfinished(carry):
     return carry[-1]
 
   def refine(carry):
     distances, pending, nearest, second, _ = carry
-    lower = jnp.square(distances) - _RESOLUTION * squares[0] - _RESOLUTION * squares[1]
-    lower = jnp.where(pending, lower, jnp.inf)
-    chosen = jnp.argmin(lower, axis=-1)
+    chosen = jnp.argmin(jnp.where(pending, lower_bound(distances), jnp.inf), axis=-1)
     # The original vectors: centred ones have been rounded, by more than a small distance bears.
     direct = _squares(features - prototypes[chosen])
     hit = classes == chosen[:, None]
@@ -137,7 +142,7 @@ def _refine_nearest(
     second = jnp.minimum(second, jnp.maximum(nearest, direct))
     nearest = jnp.minimum(nearest, direct)
     # What lies above two refined distances for certain is not among the two nearest.
-    pending = pending & ~hit & (lower <= second[:, None])
+    pending = pending & ~hit & (lower_bound(distances) <= second[:, None])
     return distances, pending, nearest, second, jnp.any(pending)
 
   conditioned = _WELL_CONDITIONED * squares[0] + _WELL_CONDITIONED * squares[1]

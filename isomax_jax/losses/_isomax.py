@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from isomax_jax import _checks
-from isomax_jax.losses._distances import pairwise_distance
+from isomax_jax.losses._distances import checked_vectors, pairwise_distance
 from isomax_jax.typing import Features, Logits, Prototypes
 
 
@@ -78,9 +78,8 @@ def scaled_cosine_distance(
   """Compute the distances between normalised vectors, times the magnitude of the scale."""
   scale = jnp.asarray(distance_scale)
   _checks.same_shape("distance_scale", scale.shape, ())
-  features = _normalize(_checks.floating("features", features))
-  prototypes = _normalize(_checks.floating("prototypes", prototypes))
-  distances = pairwise_distance(features, prototypes)
+  features, prototypes = checked_vectors(features, prototypes)
+  distances = pairwise_distance(_normalize(features), _normalize(prototypes))
   return jnp.abs(scale).astype(distances.dtype) * distances
 
 
@@ -88,7 +87,7 @@ def _normalize(vectors: jax.Array) -> jax.Array:
   """Divide by the norm; zero rows stay zero."""
   # Dividing by the largest magnitude first keeps the squares of 1e-30 or 1e30 in range.
   largest = jax.lax.stop_gradient(jnp.max(jnp.abs(vectors), axis=-1, keepdims=True, initial=0))
-  nonzero = largest > 0
+  nonzero = largest != 0  # true of NaN, which must not turn into zero
   vectors = vectors / jnp.where(nonzero, largest, 1)
   squared = jnp.sum(jnp.square(vectors), axis=-1, keepdims=True)
   # sqrt has no finite derivative at 0: hand it 1 there, in the branch that is not taken.

@@ -56,8 +56,7 @@ def expected_calibration_error(
   _checks.positive("temperature", temperature)
   confidence = 1 / np.exp(logits / temperature).sum(axis=1)  # the largest logit is 0
   gap = (logits.argmax(axis=1) == labels) - confidence
-  # Upper edges as quotients: a confidence of 3/15 belongs to the third bin, but .2 * 15 > 3.
-  bin_of_example = np.searchsorted(np.arange(1, bins + 1) / bins, confidence, side="left")
+  bin_of_example = np.ceil(bins * confidence).astype(np.int64) - 1
   return float(np.abs(np.bincount(bin_of_example, weights=gap)).sum() / gap.size)
 
 
@@ -68,10 +67,10 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
 
   The likelihood is concave in :math:`1/T`, so its only stationary point is the optimum: there the
   mean logit that softmax expects is the mean logit of the labels. It is bracketed over
-  :math:`\log T` from 1e-3 to 1e3 and found to 1e-12; there is no start and nothing random. The
-  optimum lies at an end where the data determine none: at 1e-3 when every label has the largest
-  logit, so that being surer always pays; at 1e3 when the labels' logits are no larger than their
-  rows' means, so that only uniform probabilities are right.
+  :math:`\log T` from 1e-3 to 1e3 and found to 1e-12; there is no start and nothing random. An end
+  is returned where the data determine no optimum between: 1e-3 when no label is below its row's
+  largest logit, so that being surer never costs; 1e3 when the labels' logits are on average no
+  larger than their rows' means, so that nothing beats uniform probabilities.
 
   Args:
     logits: Logits, shape ``[examples, classes]``, real and finite, of examples that were not

@@ -99,7 +99,7 @@ def tnr_at_tpr(in_scores: ArrayLike, out_scores: ArrayLike, *, tpr: float = 0.95
     0.3333333333333333
 
   References:
-    Macêdo et al., *Isotropy Maximization Loss and Entropic Score*, section IV (TNR@TPR95).
+    Macêdo et al., *Isotropy Maximization Loss and Entropic Score*, section 4.
   """
   return _tnr_at_tpr(*_below(in_scores, out_scores), tpr)
 
@@ -150,7 +150,7 @@ def detection_accuracy(in_scores: ArrayLike, out_scores: ArrayLike) -> float:
     0.75
 
   References:
-    Macêdo et al., *Isotropy Maximization Loss and Entropic Score*, section IV (DTACC).
+    Macêdo et al., *Isotropy Maximization Loss and Entropic Score*, Eq. 7.
   """
   return _detection_accuracy(*_below(in_scores, out_scores))
 

@@ -2,6 +2,7 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
@@ -21,7 +22,10 @@ class Checkpoints:
   def __init__(self, directory: Path, *, kept: int | None):
     logging.getLogger("absl").setLevel(logging.ERROR)
     options = ocp.CheckpointManagerOptions(max_to_keep=kept, create=True)
-    self._manager = ocp.CheckpointManager(Path(directory).absolute(), options=options)
+    handlers = {"state": ocp.StandardCheckpointHandler(), "clock": ocp.JsonCheckpointHandler()}
+    self._manager = ocp.CheckpointManager(
+      Path(directory).absolute(), options=options, item_handlers=handlers
+    )
 
   def latest_step(self) -> int | None:
     """Return the step of the last whole checkpoint, or None."""
@@ -51,6 +55,12 @@ class Checkpoints:
     if step is None:
       raise FileNotFoundError(f"no checkpoint in {self._manager.directory}")
     abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, _arrays(state))
+    different = _differences(self._manager.item_metadata(step).state.tree, abstract)
+    if different:
+      raise ValueError(
+        f"checkpoint {step} in {self._manager.directory} is not of this network: "
+        + "; ".join(different)
+      )
     restored = self._manager.restore(
       step,
       args=ocp.args.Composite(
@@ -72,3 +82,15 @@ def _arrays(state: TrainState) -> dict:
     "batch_stats": state.batch_stats,
     "opt_state": state.opt_state,
   }
+
+
+def _differences(saved: Any, expected: Any) -> list[str]:
+  """List arrays that only one of two trees has, or that differ in shape, a few at most."""
+  saved, expected = ocp.tree.to_flat_dict(saved), ocp.tree.to_flat_dict(expected)
+  lines = []
+  for path in dict.fromkeys([*expected, *saved]):
+    ours, theirs = (tree[path].shape if path in tree else None for tree in (expected, saved))
+    if ours != theirs:
+      name = "/".join(map(str, path))
+      lines.append(f"{name} is {theirs or 'missing'} there, {ours or 'unknown'} here")
+  return [*lines[:3], f"{len(lines) - 3} more"] if len(lines) > 3 else lines

@@ -99,7 +99,8 @@ def fit(
     pending.append(metrics)
     previous, step = step, step + count
     last = step == schedule.total
-    saving = last or bool(interruption) or _crossed(schedule.checkpoint, previous, step)
+    stopping = bool(interruption)
+    saving = last or stopping or _crossed(schedule.checkpoint, previous, step)
     if saving or _crossed(schedule.log, previous, step):
       log()
     if validate is not None and (last or _crossed(schedule.validate, previous, step)):
@@ -107,7 +108,7 @@ def fit(
       write("validation", validate(state))
     if saving:
       checkpoints.save(state, clock)
-    if interruption and not last:
+    if stopping and not last:
       raise Interrupted(f"stopped at step {step} of {schedule.total}", interruption.signal)
   return state
 

@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 
 import chex
 import jax
@@ -19,6 +20,10 @@ from isomax_jax.data import (
 SHAPE = (6, 5, 7, 3)
 IMAGES = np.random.default_rng(0).integers(1, 256, SHAPE, dtype=np.uint8)
 KEYS = jax.random.split(jax.random.key(7), SHAPE[0])
+
+crop = jax.jit(random_crop, static_argnames="padding")
+flip = jax.jit(random_flip)
+
 CIFAR10 = ChannelStatistics(mean=(0.491, 0.482, 0.446), std=(0.247, 0.243, 0.261))
 
 
@@ -28,8 +33,7 @@ def with_normalization(normalization, channels=3):
 
 
 class TransformedTest(chex.TestCase):
-  # pmap takes whole batches by their first axis; that is left to the step.
-  @chex.all_variants(with_pmap=False)
+  @chex.variants(with_jit=True, without_jit=True)
   def test_same_result_under_every_transformation(self):
     cases = {
       to_pixels: (IMAGES,),
@@ -71,16 +75,16 @@ def test_positions_are_integers():
     example_keys(jax.random.key(0), jnp.arange(3.0))
 
 
-@pytest.mark.parametrize("augment", [lambda k, x: random_crop(k, x, padding=2), random_flip])
+@pytest.mark.parametrize("augment", [functools.partial(crop, padding=2), flip])
 def test_draws_do_not_depend_on_how_the_batch_is_split(augment):
-  images, key = jnp.concatenate([IMAGES] * 4), jax.random.key(1)
-  positions = jnp.arange(len(images))
+  images, key = np.concatenate([IMAGES] * 4), jax.random.key(1)
+  positions = np.arange(len(images))
 
   def augmented(part):
-    return augment(example_keys(key, positions[part]), images[part])
+    return np.asarray(augment(example_keys(key, positions[part]), images[part]))
 
   whole = augmented(slice(None))
-  halves = jnp.concatenate([augmented(slice(0, 12)), augmented(slice(12, None))])
+  halves = np.concatenate([augmented(slice(0, 12)), augmented(slice(12, None))])
   np.testing.assert_array_equal(whole, halves)
   assert (whole != images).any()
 
@@ -101,7 +105,7 @@ def offsets_of(crop, image, padding):
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
 def test_crops_are_windows_of_the_padded_image(dtype):
   images = np.concatenate([IMAGES] * 100).astype(dtype)
-  crops = random_crop(jax.random.split(jax.random.key(0), len(images)), images, padding=2)
+  crops = crop(jax.random.split(jax.random.key(0), len(images)), images, padding=2)
   assert (crops.dtype, crops.shape) == (dtype, images.shape)
   found = [offsets_of(*pair, 2) for pair in zip(np.asarray(crops), images, strict=True)]
   assert all(len(offsets) == 1 for offsets in found)
@@ -114,12 +118,12 @@ def test_crops_are_windows_of_the_padded_image(dtype):
 
 
 def test_crop_without_padding_changes_nothing():
-  np.testing.assert_array_equal(random_crop(KEYS, IMAGES, padding=0), IMAGES)
+  np.testing.assert_array_equal(crop(KEYS, IMAGES, padding=0), IMAGES)
 
 
 def test_flip_mirrors_about_half_of_the_images():
   images = np.concatenate([IMAGES] * 100)
-  flipped = np.asarray(random_flip(jax.random.split(jax.random.key(0), len(images)), images))
+  flipped = np.asarray(flip(jax.random.split(jax.random.key(0), len(images)), images))
   assert flipped.dtype == np.uint8
   mirrored = (flipped == images[:, :, ::-1]).all(axis=(1, 2, 3))
   kept = (flipped == images).all(axis=(1, 2, 3))
@@ -127,11 +131,20 @@ def test_flip_mirrors_about_half_of_the_images():
   assert 240 < mirrored.sum() < 360
 
 
+def test_draws_of_a_key_never_change():
+  keys = example_keys(jax.random.key(0), jnp.arange(6))
+  crops = np.asarray(crop(keys, IMAGES, padding=2))
+  offsets = [offsets_of(*pair, 2)[0] for pair in zip(crops, IMAGES, strict=True)]
+  assert offsets == [(1, 2), (2, 1), (4, 3), (0, 4), (0, 0), (3, 1)]
+  flipped = (np.asarray(flip(keys, IMAGES)) != IMAGES).any(axis=(1, 2, 3))
+  assert flipped.tolist() == [True, True, False, False, False, False]
+
+
 def test_crop_and_flip_of_one_key_are_independent():
   images = np.concatenate([IMAGES] * 200)
   keys = jax.random.split(jax.random.key(0), len(images))
-  flipped = (np.asarray(random_flip(keys, images)) != images).any(axis=(1, 2, 3))
-  crops = np.asarray(random_crop(keys, images, padding=1))
+  flipped = (np.asarray(flip(keys, images)) != images).any(axis=(1, 2, 3))
+  crops = np.asarray(crop(keys, images, padding=1))
   offsets = np.array([offsets_of(*pair, 1)[0] for pair in zip(crops, images, strict=True)])
   for axis in (0, 1):
     for offset in range(3):
@@ -174,7 +187,8 @@ def test_flat_images_are_finite_with_finite_gradients(value):
   normalise = normalizer(get_spec("mnist_5k"))
   pixels = jnp.full((2, 28, 28, 1), value)
   weights = jnp.asarray(np.random.default_rng(0).normal(size=pixels.shape), dtype=jnp.float32)
-  result, gradient = jax.value_and_grad(lambda x: jnp.sum(weights * normalise(x)))(pixels)
+  weighted = jax.jit(jax.value_and_grad(lambda x: jnp.sum(weights * normalise(x))))
+  result, gradient = weighted(pixels)
   np.testing.assert_allclose(result, 0, atol=1e-2)
   # A flat image is scaled by the floor, so the gradient is the weights' deviation times 28.
   expected = 28 * (weights - weights.mean(axis=(1, 2, 3), keepdims=True))
@@ -198,7 +212,9 @@ def test_normalisation_takes_pixels(normalization):
     normalise(IMAGES)
 
 
-def test_constants_are_one_of_each_for_every_channel():
-  message = "^normalization of mnist_5k must have 1 means and deviations, got 3 and 3$"
-  with pytest.raises(ValueError, match=message):
-    normalizer(with_normalization(CIFAR10, channels=1))
+@pytest.mark.parametrize("counts", [(3, 3), (1, 3), (3, 1)])
+def test_constants_are_one_of_each_for_every_channel(counts):
+  constants = ChannelStatistics(*((0.5,) * count for count in counts))
+  message = "^normalization of mnist_5k must have 1 means and deviations, got {} and {}$"
+  with pytest.raises(ValueError, match=message.format(*counts)):
+    normalizer(with_normalization(constants, channels=1))

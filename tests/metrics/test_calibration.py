@@ -50,10 +50,13 @@ def test_calibration_error_equals_a_loop_over_bins(bins, temperature):
 
 def test_calibration_error_has_15_bins_and_temperature_1_by_default():
   random = np.random.default_rng(2)
-  logits, labels = random.normal(0, 1, (50, 3)), random.integers(0, 3, 50)
-  assert expected_calibration_error(logits, labels) == pytest.approx(
-    looped_error(logits, labels, 15, 1.0), abs=1e-14
-  )
+  labels = random.integers(0, 3, 50)
+  logits = random.normal(0, 1, (50, 3)) + np.eye(3)[labels]
+  errors = {
+    options: looped_error(logits, labels, *options) for options in ((15, 1), (14, 1), (15, 1.1))
+  }
+  assert len(set(errors.values())) == 3
+  assert expected_calibration_error(logits, labels) == pytest.approx(errors[15, 1], abs=1e-14)
 
 
 def test_bins_are_closed_above():
@@ -116,7 +119,7 @@ def test_temperature_minimises_the_likelihood():
   assert negative_log_likelihood(logits / fitted, labels) <= best.fun + 1e-15
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.floats(0.05, 20))
 def test_temperature_is_stationary_and_scales_with_the_logits(seed, scale):
   random = np.random.default_rng(seed)
@@ -139,6 +142,7 @@ def test_temperature_stops_at_the_lower_bound_when_every_label_is_largest():
   assert fit_temperature([[1.0, 0.0], [0.0, 3.0]], [0, 1]) == 1e-3
   assert fit_temperature([[1e-9, 0.0], [0.0, 1e-9]], [0, 1]) == 1e-3
   assert fit_temperature([[1e6, 0.0], [0.0, 1e6]], [0, 1]) == 1e-3
+  assert fit_temperature([[0.1, 0.1, 0.1]], [2]) == 1e-3
 
 
 def test_temperature_stops_at_the_upper_bound_when_logits_mislead():

@@ -75,6 +75,11 @@ def test_whole_shares_are_met_exactly_as_quotients():
       assert required_count(examples, tpr=count / examples) == count
 
 
+def test_a_rate_just_above_a_share_requires_one_more():
+  assert required_count(20, tpr=np.nextafter(0.95, 1)) == 20
+  assert required_count(20, tpr=np.nextafter(0.95, 0)) == 19
+
+
 def test_at_least_one_and_at_most_all_are_required():
   assert required_count(20, tpr=0.95) == 19
   assert required_count(19, tpr=0.95) == 19

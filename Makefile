@@ -1,0 +1,30 @@
+# Each target sets up what it needs in a virtual environment and runs it.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+
+.PHONY: quickstart test test-slow lint bench
+
+quickstart: $(VENV)/.quickstart
+	$(BIN)/isomax-jax quickstart
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest
+
+test-slow: $(VENV)/.test
+	$(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+bench: $(VENV)/.bench
+	$(BIN)/python -m experiments.benchmarks.heads
+	$(BIN)/python -m experiments.benchmarks.scoring
+	$(BIN)/python -m experiments.benchmarks.metrics
+
+# A stamp for each set of extras, out of date once the metadata change.
+$(VENV)/.%: setup.cfg pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
+	touch $@

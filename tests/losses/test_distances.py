@@ -1,0 +1,415 @@
+"""Distances: what the docstring guarantees, against direct differences in float64."""
+
+import re
+from functools import partial
+
+import chex
+import hypothesis
+import hypothesis.extra.numpy
+import hypothesis.strategies as st
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from isomax_jax.losses import pairwise_distance
+from tests import oracles
+from tests.variants import VARIANTS
+
+ROWS, CLASSES = 16, 24
+WIDTHS = (1, 2, 8, 64, 512, 2048)
+
+
+def value_and_gradients(features, prototypes, cotangent):
+  distances, pull_back = jax.vjp(pairwise_distance, features, prototypes)
+  return distances, *pull_back(cotangent)
+
+
+def spread(features, prototypes):
+  """Return ``‖f - c‖`` and ``‖p - c‖`` with the mean prototype ``c``, shapes [B, 1] and [1, C]."""
+  features, prototypes = np.float64(features), np.float64(prototypes)
+  centre = prototypes.mean(0)
+  return (
+    np.linalg.norm(features - centre, axis=-1)[:, None],
+    np.linalg.norm(prototypes - centre, axis=-1)[None, :],
+  )
+
+
+def assert_guaranteed(distances, features, prototypes):
+  distances, exact = np.float64(distances), oracles.distances(features, prototypes)
+  of_features, of_prototypes = spread(features, prototypes)
+  two = np.argsort(exact, axis=-1)[:, :2]
+  near, exact_near = (np.take_along_axis(d, two, axis=-1) for d in (distances, exact))
+  np.testing.assert_allclose(near, exact_near, rtol=1e-5, atol=0, err_msg="the two nearest")
+  error = np.abs(distances - exact) * exact
+  allowed = 1e-6 * (of_features**2 + of_prototypes**2)
+  assert (error <= allowed).all(), f"{(error / np.maximum(allowed, 1e-300)).max()} of the bound"
+
+
+def unit(generator, *shape):
+  vectors = generator.normal(size=shape)
+  return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+
+
+def hard_cases(width):
+  """Yield name, features ``[16, width]``, prototypes ``[24, width]``, all float32."""
+  generator = np.random.default_rng(width)
+  features = generator.normal(size=(ROWS, width))
+  prototypes = generator.normal(size=(CLASSES, width))
+  yield "random", features, prototypes
+  yield "rectified", np.maximum(features, 0), np.abs(prototypes)
+  yield "large", 1e4 * features, 1e4 * prototypes
+  yield "small", 1e-6 * features, 1e-6 * prototypes
+  yield "small features, prototypes at zero", 1e-6 * features, 0 * prototypes
+  yield "all prototypes equal", features, np.broadcast_to(prototypes[0], prototypes.shape)
+  yield "all one point", 0 * features + prototypes[0], 0 * prototypes + prototypes[0]
+  yield "a cluster 1e4 away", features + 1e4, prototypes + 1e4
+  yield "half the prototypes far away", features, prototypes + 1e4 * (np.arange(24) % 2)[:, None]
+  yield "prototypes far from features", features, prototypes + 1e4
+  yield "duplicates", features, prototypes[np.arange(CLASSES) // 3]
+  yield "on prototypes", prototypes[:ROWS], prototypes
+  yield "on duplicates", prototypes[np.arange(ROWS) // 3], prototypes[np.arange(CLASSES) // 3]
+  on_sphere = unit(generator, CLASSES, width)
+  for distance in (1e-1, 1e-2, 1e-3, 1e-4, 1e-5):
+    yield f"at {distance:g}", on_sphere[:ROWS] + distance * unit(generator, ROWS, width), on_sphere
+  for several in (2, 3, 10):
+    for distance in (1e-1, 1e-3, 1e-5):
+      crowded = on_sphere.copy()
+      crowded[:several] = on_sphere[0] + distance * unit(generator, several, width)
+      close = np.tile(on_sphere[:1], (ROWS, 1))
+      yield f"{several} prototypes at {distance:g}", close, crowded
+
+
+def as_float32(cases):
+  return [
+    (name, np.float32(features), np.float32(prototypes)) for name, features, prototypes in cases
+  ]
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_guarantee_in_hard_cases(width):
+  function = jax.jit(pairwise_distance)
+  for name, features, prototypes in as_float32(hard_cases(width)):
+    try:
+      assert_guaranteed(function(features, prototypes), features, prototypes)
+    except AssertionError as error:
+      raise AssertionError(f"{name}: {error}") from None
+
+
+@pytest.mark.parametrize("variant", sorted(VARIANTS))
+def test_guarantee_in_every_variant(variant):
+  cases = as_float32(hard_cases(8))
+  function = VARIANTS[variant](pairwise_distance, (True, False))
+  for _, features, prototypes in cases if variant != "plain" else cases[-3:]:
+    assert_guaranteed(function(features, prototypes), features, prototypes)
+
+
+@pytest.mark.parametrize("axes", [("data", None), (None, "classes"), ("data", "classes")])
+def test_guarantee_and_gradients_under_sharded_compilation(axes):
+  mesh = jax.make_mesh((2, 2), ("data", "classes"), axis_types=(AxisType.Auto,) * 2)
+  rows, classes = (PartitionSpec(axis) for axis in axes)
+  both = PartitionSpec(*axes)
+  function = jax.jit(
+    value_and_gradients,
+    in_shardings=tuple(NamedSharding(mesh, spec) for spec in (rows, classes, both)),
+    out_shardings=tuple(NamedSharding(mesh, spec) for spec in (both, rows, classes)),
+  )
+  cotangent = np.random.default_rng(0).normal(size=(ROWS, CLASSES)).astype(np.float32)
+  for _, features, prototypes in as_float32(hard_cases(8)):
+    distances, *_ = function(features, prototypes, cotangent)
+    assert_guaranteed(distances, features, prototypes)
+  _, features, prototypes = as_float32(hard_cases(8))[0]
+  distances, *gradients = function(features, prototypes, cotangent)
+  assert distances.sharding.is_equivalent_to(NamedSharding(mesh, both), 2)
+  expected = oracles.distances_gradient(features, prototypes, cotangent)
+  chex.assert_trees_all_close(tuple(gradients), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_guarantee_under_shard_map_that_checks_replication():
+  mesh = jax.make_mesh((4,), ("data",), axis_types=(AxisType.Auto,))
+  function = jax.jit(
+    jax.shard_map(
+      pairwise_distance,
+      mesh=mesh,
+      in_specs=(PartitionSpec("data"), PartitionSpec()),
+      out_specs=PartitionSpec("data"),
+      check_vma=True,
+    )
+  )
+  for _, features, prototypes in as_float32(hard_cases(8)):
+    assert_guaranteed(function(features, prototypes), features, prototypes)
+
+
+def test_prototypes_can_be_mapped():
+  generator = np.random.default_rng(0)
+  prototypes = np.float32(generator.normal(size=(3, 5, 8)))
+  features = np.float32(prototypes[:, :4] + 1e-3 * unit(generator, 3, 4, 8))
+  distances = jax.jit(jax.vmap(pairwise_distance))(features, prototypes)
+  for i in range(3):
+    assert_guaranteed(distances[i], features[i], prototypes[i])
+
+
+def test_distance_is_exactly_zero_on_a_prototype_and_its_duplicates():
+  prototypes = np.float32(np.random.default_rng(0).normal(size=(6, 64)) + 3)[np.arange(18) // 3]
+  distances = np.asarray(jax.jit(pairwise_distance)(prototypes[::3], prototypes))
+  same = np.arange(6)[:, None] == np.arange(18) // 3
+  assert (distances[same] == 0).all()
+  assert (distances[~same] > 1).all()
+
+
+@pytest.mark.parametrize(
+  ("rows", "width", "classes"),
+  [(1, 1, 1), (2, 1, 3), (3, 7, 2), (16, 64, 10), (64, 512, 1000)],
+)
+def test_values_and_gradients(rows, width, classes):
+  generator = np.random.default_rng(rows * width * classes)
+  features, prototypes, cotangent = (
+    np.float32(generator.normal(size=shape))
+    for shape in ((rows, width), (classes, width), (rows, classes))
+  )
+  distances, *gradients = jax.jit(value_and_gradients)(features, prototypes, cotangent)
+  np.testing.assert_allclose(distances, oracles.distances(features, prototypes), rtol=1e-5)
+  expected = oracles.distances_gradient(features, prototypes, cotangent)
+  for gradient, right in zip(gradients, expected, strict=True):
+    # A component is a sum over classes or rows that may cancel; the terms set the scale.
+    np.testing.assert_allclose(gradient, right, rtol=1e-4, atol=1e-5 * np.abs(right).max())
+
+
+@pytest.mark.parametrize("width", [1, 8, 512])
+def test_numerator_of_the_gradient_keeps_its_digits_near_a_prototype(width):
+  @jax.jit
+  def jacobian(features, prototypes):
+    one_hot = jnp.eye(CLASSES)[:, None, :] * jnp.ones((1, ROWS, 1))
+    distances, pull_back = jax.vjp(pairwise_distance, features, prototypes)
+    return distances, jax.vmap(pull_back)(one_hot)[0]
+
+  for name, features, prototypes in as_float32(hard_cases(width)):
+    distances, gradient = jacobian(features, prototypes)
+    numerator = np.float64(gradient) * np.float64(distances).T[:, :, None]
+    exact = np.float64(features)[None] - np.float64(prototypes)[:, None]
+    error = np.linalg.norm(numerator - exact, axis=-1).T
+    nonzero = np.asarray(distances) > 0
+    of_features, of_prototypes = spread(features, prototypes)
+    allowed = 1e-6 * (of_features + of_prototypes) + 1e-6 * np.linalg.norm(exact, axis=-1).T
+    assert (error <= allowed)[nonzero].all(), name
+    assert np.isfinite(gradient).all(), name
+    assert (np.moveaxis(np.asarray(gradient), 1, 0)[~nonzero] == 0).all(), name
+
+
+@pytest.mark.parametrize("variant", sorted(VARIANTS))
+def test_gradients_in_every_variant(variant):
+  generator = np.random.default_rng(0)
+  features, prototypes, cotangent = (
+    np.float32(generator.normal(size=shape)) for shape in ((8, 5), (3, 5), (8, 3))
+  )
+
+  def of_features(features, cotangent, prototypes):
+    distances, gradient, _ = value_and_gradients(features, prototypes, cotangent)
+    return distances, gradient
+
+  function = VARIANTS[variant](of_features, (True, True, False))
+  distances, gradient = function(features, cotangent, prototypes)
+  np.testing.assert_allclose(distances, oracles.distances(features, prototypes), rtol=1e-5)
+  expected, _ = oracles.distances_gradient(features, prototypes, cotangent)
+  np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_forward_mode_reverse_mode_and_second_derivatives():
+  generator = np.random.default_rng(0)
+  features, f_dot = np.float32(generator.normal(size=(2, 4, 6)))
+  prototypes, p_dot = np.float32(generator.normal(size=(2, 3, 6)))
+  cotangent = np.float32(generator.normal(size=(4, 3)))
+
+  @jax.jit
+  def derivatives(features, prototypes, f_dot, p_dot, cotangent):
+    primals, tangents = (features, prototypes), (f_dot, p_dot)
+    _, forward = jax.jvp(pairwise_distance, primals, tangents)
+
+    def gradient(*primals):
+      return jax.vjp(pairwise_distance, *primals)[1](cotangent)
+
+    def along(*primals):
+      return sum(jnp.vdot(g, v) for g, v in zip(gradient(*primals), tangents, strict=True))
+
+    reverse, forward_over_reverse = jax.jvp(gradient, primals, tangents)
+    reverse_over_reverse = jax.grad(along, (0, 1))(*primals)
+    return forward, reverse, forward_over_reverse, reverse_over_reverse
+
+  forward, reverse, *second = derivatives(features, prototypes, f_dot, p_dot, cotangent)
+  points, directions = (features, prototypes), (f_dot, p_dot)
+  expected = oracles.directional_derivative(oracles.distances, points, directions)
+  np.testing.assert_allclose(forward, expected, rtol=1e-4, atol=1e-5)
+  pulled = sum(np.vdot(g, v) for g, v in zip(reverse, directions, strict=True))
+  np.testing.assert_allclose(pulled, np.vdot(cotangent, forward), rtol=1e-4)
+  for i, hessian_vector in enumerate(zip(*second, strict=True)):
+    expected = oracles.directional_derivative(
+      lambda f, p, i=i: oracles.distances_gradient(f, p, cotangent)[i], points, directions
+    )
+    for actual in hessian_vector:
+      np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("second_order", [jax.jacfwd, jax.jacrev])
+def test_derivatives_on_a_prototype_are_zero_and_finite(second_order):
+  prototypes = jnp.array([[1.0, 2.0], [1.0, 2.0], [0.0, 0.0]])
+  of_features = jax.jacrev(lambda f: pairwise_distance(f, prototypes))
+  np.testing.assert_array_equal(of_features(prototypes[0])[:2], 0)
+  second = jax.jit(second_order(of_features))(prototypes[0])
+  assert np.isfinite(second).all()
+  np.testing.assert_array_equal(second[:2], 0)
+  all_zero = jax.jit(jax.grad(lambda f, p: pairwise_distance(f, p).sum(), (0, 1)))
+  for gradient in all_zero(jnp.zeros((2, 3)), jnp.zeros((4, 3))):
+    np.testing.assert_array_equal(gradient, 0)
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float32])
+def test_low_precision_is_computed_in_float32(dtype):
+  generator = np.random.default_rng(0)
+  features, prototypes = (jnp.asarray(generator.normal(size=(size, 16)), dtype) for size in (4, 5))
+  distances, of_features, of_prototypes = value_and_gradients(
+    features, prototypes, jnp.ones((4, 5))
+  )
+  chex.assert_type([distances, of_features, of_prototypes], [jnp.float32, dtype, dtype])
+  np.testing.assert_allclose(distances, oracles.distances(features, prototypes), rtol=1e-5)
+
+
+def test_float64_stays_float64():
+  with jax.enable_x64(True):
+    generator = np.random.default_rng(0)
+    features, prototypes = generator.normal(size=(4, 16)), generator.normal(size=(5, 16))
+    distances = pairwise_distance(features, np.float32(prototypes))
+    assert distances.dtype == jnp.float64
+    np.testing.assert_allclose(
+      distances, oracles.distances(features, np.float32(prototypes)), rtol=1e-13
+    )
+
+
+@pytest.mark.parametrize("batch", [(), (3,), (2, 3), (0,), (2, 0)])
+def test_leading_shapes(batch):
+  generator = np.random.default_rng(0)
+  features = np.float32(generator.normal(size=(*batch, 4)))
+  prototypes = np.float32(generator.normal(size=(5, 4)))
+  distances = pairwise_distance(features, prototypes)
+  chex.assert_shape(distances, (*batch, 5))
+  np.testing.assert_allclose(distances, oracles.distances(features, prototypes), rtol=1e-5)
+
+
+def test_vectors_without_components_are_at_distance_zero():
+  np.testing.assert_array_equal(pairwise_distance(jnp.ones((3, 0)), jnp.ones((2, 0))), 0)
+
+
+def test_same_shapes_are_traced_once():
+  function = jax.jit(chex.assert_max_traces(pairwise_distance, n=1))
+  for seed in range(2):
+    generator = np.random.default_rng(seed)
+    function(*(np.float32(generator.normal(size=shape)) for shape in ((4, 2), (3, 2))))
+
+
+@pytest.mark.parametrize("default", ["bfloat16", "highest", None])
+def test_products_run_at_the_highest_precision(default):
+  def second(features, prototypes, cotangent):
+    def gradient(features, prototypes):
+      return value_and_gradients(features, prototypes, cotangent)[1:]
+
+    return jax.vjp(gradient, features, prototypes)[1]((features, prototypes))
+
+  shapes = jnp.ones((4, 3)), jnp.ones((2, 3)), jnp.ones((4, 2))
+  with jax.default_matmul_precision(default):
+    # Forward, and a product for each gradient; second derivatives differentiate all of them.
+    for function, products in ((value_and_gradients, 3), (second, 5)):
+      precisions = list(dot_precisions(jax.make_jaxpr(function)(*shapes)))
+      assert len(precisions) >= products
+      assert set(precisions) == {(jax.lax.Precision.HIGHEST,) * 2}
+
+
+def dot_precisions(jaxpr):
+  """Yield the precision of each matrix product, those in inner programs too."""
+
+  def is_program(value):
+    return hasattr(value, "eqns") or hasattr(value, "jaxpr")
+
+  for equation in getattr(jaxpr, "jaxpr", jaxpr).eqns:
+    if equation.primitive.name == "dot_general":
+      yield equation.params["precision"]
+    for value in jax.tree.leaves(equation.params, is_leaf=is_program):
+      if is_program(value):
+        yield from dot_precisions(value)
+
+
+def test_nan_and_infinity_are_not_hidden():
+  features = jnp.array([[jnp.nan, 0.0], [jnp.inf, 0.0], [1.0, 0.0]])
+  distances = np.asarray(jax.jit(pairwise_distance)(features, jnp.array([[1.0, 0.0], [0.0, 0.0]])))
+  assert np.isnan(distances[0]).all()
+  assert not np.isfinite(distances[1]).any()
+  np.testing.assert_array_equal(distances[2], [0, 1])
+
+
+grid = st.integers(-256, 256).map(lambda i: i / 32)
+jitted = jax.jit(pairwise_distance)
+vectors = partial(hypothesis.extra.numpy.arrays, np.float32, elements=grid)
+
+
+@hypothesis.settings(max_examples=40, deadline=None, derandomize=True)
+@hypothesis.given(vectors((3, 4)), vectors((5, 4)), vectors((4,)), st.permutations(range(5)))
+def test_translation_and_class_permutation(features, prototypes, shift, order):
+  features, prototypes = np.asarray(features), np.asarray(prototypes)
+  shifted = jitted(features + 64 * shift, prototypes + 64 * shift)
+  assert_guaranteed(shifted, features, prototypes)
+  permuted = jitted(features, prototypes[np.array(order)])
+  assert_guaranteed(permuted, features, prototypes[np.array(order)])
+  assert_guaranteed(jitted(features, prototypes), features, prototypes)
+
+
+@pytest.mark.parametrize(
+  ("features", "prototypes", "error", "message"),
+  [
+    (
+      jnp.ones((2, 3), int),
+      jnp.ones((4, 3)),
+      TypeError,
+      "features must be floating, got dtype int32",
+    ),
+    (
+      jnp.ones((2, 3)),
+      jnp.ones((4, 3), bool),
+      TypeError,
+      "prototypes must be floating, got dtype bool",
+    ),
+    (
+      jnp.ones((2, 3), jnp.complex64),
+      jnp.ones((4, 3)),
+      TypeError,
+      "features must be floating, got dtype complex64",
+    ),
+    (
+      jnp.ones((2, 3)),
+      jnp.ones(3),
+      ValueError,
+      "prototypes must have shape [classes, features] with a class or more, got (3,)",
+    ),
+    (
+      jnp.ones((2, 3)),
+      jnp.ones((0, 3)),
+      ValueError,
+      "prototypes must have shape [classes, features] with a class or more, got (0, 3)",
+    ),
+    (
+      jnp.ones((2, 5)),
+      jnp.ones((4, 3)),
+      ValueError,
+      "features must have shape [..., 3] to fit prototypes of shape (4, 3), got (2, 5)",
+    ),
+    (
+      jnp.ones(()),
+      jnp.ones((4, 3)),
+      ValueError,
+      "features must have shape [..., 3] to fit prototypes of shape (4, 3), got ()",
+    ),
+  ],
+)
+def test_bad_arguments(features, prototypes, error, message):
+  with pytest.raises(error, match=f"^{re.escape(message)}$"):
+    pairwise_distance(features, prototypes)
+  with pytest.raises(error, match=f"^{re.escape(message)}$"):
+    jax.jit(pairwise_distance)(features, prototypes)

@@ -1,0 +1,44 @@
+"""What trains the tiny network."""
+
+from functools import partial
+
+import jax
+import numpy as np
+import pytest
+
+from isomax_jax.data import resident
+from isomax_jax.training import OptimConfig, classification_loss, create_state, train_step
+from isomax_jax.training.optim import sgd
+from tests.training.tiny import CLASSES, SHAPE, TinyNetwork, prepare
+
+
+@pytest.fixture(scope="session")
+def examples():
+  """Images whose brightness depends on the class, so that there is something to learn."""
+  generator = np.random.default_rng(0)
+  labels = np.arange(40, dtype=np.int32) % CLASSES
+  images = generator.integers(0, 100, (40, *SHAPE)) + 60 * labels[:, None, None, None]
+  return resident.Source(images.astype(np.uint8), labels)
+
+
+@pytest.fixture(scope="session")
+def make_step():
+  """The train step, over an axis or not."""
+
+  def make(axis_name=None):
+    return partial(
+      train_step, prepare=prepare, loss=classification_loss(10.0), axis_name=axis_name
+    )
+
+  return make
+
+
+@pytest.fixture(scope="session")
+def make_state():
+  """A state at step 0."""
+
+  def make(axis_name=None, total_steps=10):
+    optimizer = sgd(OptimConfig(learning_rate=0.01), total_steps=total_steps)
+    return create_state(TinyNetwork(axis_name), optimizer, jax.random.key(0), SHAPE)
+
+  return make

@@ -1,0 +1,71 @@
+import dataclasses
+
+import pytest
+
+from isomax_jax.training import (
+  DataConfig,
+  ModelConfig,
+  OptimConfig,
+  RunConfig,
+  TrainConfig,
+  differences,
+  from_json,
+  to_json,
+)
+
+
+def test_json_and_back():
+  config = TrainConfig(
+    data=DataConfig(name="mnist_5k:0-7"), optim=OptimConfig(milestones=(0.5,)), seed=3
+  )
+  assert from_json(to_json(config)) == config
+
+
+@pytest.mark.parametrize(
+  ("head", "scale"), [("softmax", 1.0), ("isomax", 10.0), ("isomax_plus", 10.0), ("dismax", 10.0)]
+)
+def test_the_entropic_scale_is_the_heads_own_unless_given(head, scale):
+  assert ModelConfig(head=head).entropic_scale == scale
+  assert ModelConfig(head=head, entropic_scale=3.0).entropic_scale == 3.0
+
+
+@pytest.mark.parametrize(
+  ("make", "message"),
+  [
+    (lambda: ModelConfig(name="vgg"), "unknown model.name 'vgg'; known: small_cnn"),
+    (lambda: ModelConfig(head="relu"), "unknown model.head 'relu'; known: dismax, isomax"),
+    (lambda: ModelConfig(dtype="int8"), "unknown model.dtype 'int8'"),
+    (lambda: ModelConfig(entropic_scale=0.0), "model.entropic_scale must be a positive"),
+    (lambda: DataConfig(validation=1.0), r"data.validation must be in \[0, 1\), got 1.0"),
+    (lambda: DataConfig(crop_padding=-1), "data.crop_padding must not be negative, got -1"),
+    (lambda: OptimConfig(epochs=0), "optim.epochs must be a positive"),
+    (lambda: OptimConfig(learning_rate=float("nan")), "optim.learning_rate must be a positive"),
+    (lambda: OptimConfig(momentum=1.0), r"optim.momentum must be in \[0, 1\), got 1.0"),
+    (lambda: OptimConfig(weight_decay=-0.1), "optim.weight_decay must not be negative"),
+    (lambda: OptimConfig(milestones=(1.5,)), r"optim.milestones must be in \(0, 1\)"),
+    (lambda: RunConfig(strategy="ring"), "unknown run.strategy 'ring'; known: auto, pmap, sharded"),
+    (lambda: RunConfig(steps_per_dispatch=0), "run.steps_per_dispatch must be a positive"),
+    (lambda: RunConfig(log_epochs=0), "run.log_epochs must be a positive"),
+    (lambda: TrainConfig(seed=-1), "seed must be in"),
+    (lambda: from_json({"model": {"depth": 3}}), "unknown options in model: depth; known: name"),
+    (lambda: from_json({"speed": 3}), "unknown options in config: speed"),
+    (lambda: from_json({"optim": {"milestones": 3}}), "optim holds a value of the wrong type"),
+    (lambda: from_json({"model": 3}), "model must be an object, got 3"),
+    (lambda: from_json({"optim": {"epochs": "many"}}), "optim.epochs must be a positive, finite number, got .many."),
+  ],
+)
+def test_what_is_wrong_is_named(make, message):
+  with pytest.raises(ValueError, match=message):
+    make()
+
+
+def test_only_what_changes_the_result_is_a_difference():
+  config = TrainConfig()
+  same = dataclasses.replace(config, run=RunConfig(steps_per_dispatch=4, tensorboard=True))
+  assert differences(config, same) == []
+  other = TrainConfig(model=ModelConfig(head="softmax"), seed=1)
+  assert differences(config, other) == [
+    "model.head: 'isomax' != 'softmax'",
+    "model.entropic_scale: 10.0 != 1.0",
+    "seed: 0 != 1",
+  ]

@@ -1,0 +1,46 @@
+import io
+import json
+
+from rich.console import Console
+
+from isomax_jax.training.writers import JsonLinesWriter, ProgressLine, TensorBoardWriter
+
+
+def test_json_lines_append_and_cut_what_is_ahead(tmp_path):
+  path = tmp_path / "metrics.jsonl"
+  with JsonLinesWriter(path) as write:
+    write(1, {"loss": 3.0})
+    write(2, {"loss": 2.0})
+  path.write_text(path.read_text() + '{"step": 3, "lo')
+  with JsonLinesWriter(path, resume_step=1) as write:
+    write(2, {"loss": 1.5})
+  assert [json.loads(line) for line in path.read_text().splitlines()] == [
+    {"step": 1, "loss": 3.0},
+    {"step": 2, "loss": 1.5},
+  ]
+
+
+def test_a_new_run_starts_an_empty_log(tmp_path):
+  path = tmp_path / "metrics.jsonl"
+  path.write_text('{"step": 5}\n')
+  with JsonLinesWriter(path, resume_step=0):
+    pass
+  assert path.read_text() == ""
+
+
+def test_tensorboard_events_hold_the_scalars(tmp_path):
+  with TensorBoardWriter(tmp_path) as write:
+    write(1, {"split": "train", "loss": 3.0})
+  (events,) = tmp_path.iterdir()
+  assert b"train/loss" in events.read_bytes()
+
+
+def test_the_progress_line_says_where_training_is():
+  screen = io.StringIO()
+  console = Console(file=screen, force_terminal=True, width=140)
+  with ProgressLine("small_cnn isomax", total_steps=10, console=console) as write:
+    metrics = {"loss": 0.25, "accuracy": 0.975, "images_per_second": 12345.0}
+    write(5, {"split": "train", **metrics})
+  last = screen.getvalue()
+  for text in ("small_cnn isomax", "50%", "5/10", "12,345 images/s", "0.250", "97.5%"):
+    assert text in last
