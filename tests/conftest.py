@@ -8,5 +8,29 @@ os.environ["XLA_FLAGS"] = (
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import jax
+import pytest
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture(scope="session")
+def digits_dir(tmp_path_factory):
+  """Where the embedded sets are prepared, once for all tests of whole jobs."""
+  return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture(scope="session")
+def trained_run(tmp_path_factory, digits_dir):
+  """A network trained on four digits for a few epochs, and evaluated; not to be changed."""
+  from isomax_jax.jobs.evaluate import evaluate
+  from isomax_jax.jobs.train import train
+  from isomax_jax.training import DataConfig, OptimConfig, TrainConfig
+
+  run_dir = tmp_path_factory.mktemp("runs") / "digits"
+  config = TrainConfig(
+    data=DataConfig(name="mnist_5k:0-3", validation=0.2),
+    optim=OptimConfig(epochs=6, learning_rate=0.05),
+  )
+  train(config, run_dir, data_dir=digits_dir)
+  evaluate(run_dir, data_dir=digits_dir)
+  return run_dir

@@ -51,7 +51,7 @@ def metrics_table(
   detected = any(unknown for unknown, _ in columns)
   for name, records in groups:
     summaries = summarize(records, by=(*_METHOD, "detector", "unknown", "metric"))
-    methods = unique(key[:-2] for key in summaries if (key[-2] is not None) == detected)
+    methods = _ordered(key[:-2] for key in summaries if (key[-2] is not None) == detected)
     values = [
       [
         summaries.get((*method[:-1], method[-1] if unknown else None, unknown, metric))
@@ -87,6 +87,19 @@ def unique(values: Iterable[Any]) -> list[Any]:
   return list(dict.fromkeys(values))
 
 
+def _ordered(methods: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+  """Sort the detectors of each method: those that have short names first, in their order."""
+  methods = unique(methods)
+  heads = unique(method[:-1] for method in methods)
+  names = list(DISPLAY_NAMES)
+
+  def rank(method):
+    known = method[-1] in names
+    return heads.index(method[:-1]), names.index(method[-1]) if known else len(names)
+
+  return sorted(methods, key=rank)
+
+
 def _method_label(method: tuple[Any, ...], methods: Sequence[tuple[Any, ...]]) -> str:
   """Name a method by head and detector, and by what else tells it from others of its head."""
   *values, detector = method
@@ -100,7 +113,7 @@ def _method_label(method: tuple[Any, ...], methods: Sequence[tuple[Any, ...]]) -
 
 def _count(row: Sequence[Summary | None]) -> str:
   counts = sorted({summary.n for summary in row if summary})
-  return f", n = {'–'.join(map(str, counts))}" if counts[-1] > 1 else ""
+  return f", n = {'–'.join(map(str, counts))}" if counts and counts[-1] > 1 else ""
 
 
 def _cell(metric: str, summary: Summary | None) -> str:

@@ -6,22 +6,19 @@ They are made with Matplotlib's objects, without pyplot and its global state, an
 
 import collections
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from isomax_jax.evaluation import _style
+from isomax_jax.evaluation import _panels, _style
 from isomax_jax.evaluation._files import write_atomically
 from isomax_jax.evaluation.records import DISPLAY_NAMES, method_name
 from isomax_jax.evaluation.runs import TEST, Run
-from isomax_jax.metrics import auroc, tnr_at_tpr
 
-_BINS = 48
 _AXIS_LABELS = {
   "maximum_probability": "log-odds of the maximum probability",
   "entropic_score": "entropic score, nats",
@@ -29,14 +26,17 @@ _AXIS_LABELS = {
 
 
 def score_histograms(runs: Sequence[Run], *, detector: str | None = None) -> Figure:
-  """Draw the scores of known and of unknown images: one row an out-set, one column a run.
+  """Draw the scores of known and of unknown images: one row an out-set, one column a head.
 
-  A column shares its axis of scores; the outermost .2 % are counted in the first and last bins.
-  Entropic scores that span decades get a logarithmic axis. Where the detector is the one that the
-  run decides by, a line marks its threshold, which was chosen on held-out training images.
+  Several runs of one head, such as splits or seeds, are drawn as one; the numbers in the panel are
+  means over the runs. A column shares its axis of scores; the outermost .2 % are counted in the
+  first and last bins. Entropic scores that span decades get a logarithmic axis. Where the detector
+  is the one that a run decides by, a line marks its threshold, which was chosen on held-out
+  training images.
 
   Args:
-    runs: Runs to set side by side, such as SoftMax and IsoMax of one split.
+    runs: Runs to set side by side, such as SoftMax and IsoMax of one split; those that have not
+      been scored are left out.
     detector: Name of the detector; None takes each run's own.
 
   Returns:
@@ -55,30 +55,35 @@ def score_histograms(runs: Sequence[Run], *, detector: str | None = None) -> Fig
     ['letters']
   """
   names = _unknown_names(runs)
+  methods = _methods(runs, detector)
   line = {"color": _style.INK, "linewidth": 1, "linestyle": _style.DASHED}
   figure = _style.make_figure(
-    width=_style.WIDTH if len(runs) > 1 else 5.0, height=0.95 + 1.45 * len(names)
+    width=_style.WIDTH if len(methods) > 1 else 5.0, height=0.95 + 1.45 * len(names)
   )
-  grid = figure.subplots(len(names), len(runs), sharex="col", squeeze=False)
-  for run, panels in zip(runs, grid.T, strict=True):
-    own = detector or run.detector
-    known = run.scores_of(own, TEST)
-    unknown = {run.unknown(name): run.scores_of(own, name) for name in run.out_sets}
-    edges = _edges(np.concatenate([known, *unknown.values()]))
+  grid = figure.subplots(len(names), len(methods), sharex="col", squeeze=False)
+  for ((head, own), members), panels in zip(methods.items(), grid.T, strict=True):
+    pairs = {name: _pairs(members, own, name) for name in names}
+    scores = [scores for each in pairs.values() for pair in each for scores in pair]
+    edges = _panels.bin_edges(np.concatenate(scores))
+    thresholds = [
+      run.decision["threshold"]
+      for run in members
+      if run.decision is not None and run.decision["detector"] == own
+    ]
     for axes, name in zip(panels, names, strict=True):
       _style.style(axes, name, color=_style.UNKNOWN)
       axes.spines["left"].set_visible(False)
       axes.set_yticks([])
-      if name in unknown:
-        _draw_histograms(axes, known, unknown[name], edges)
-        if run.decision is not None and run.decision["detector"] == own:
-          axes.axvline(run.decision["threshold"], ymax=0.8, **line)
+      if pairs[name]:
+        _panels.draw_histograms(axes, pairs[name], edges)
+        for threshold in thresholds:
+          axes.axvline(threshold, ymax=0.8, **line)
       else:
         axes.text(0.5, 0.5, "not scored", transform=axes.transAxes, ha="center", **_style.LABEL)
     panels[0].annotate(
-      method_name(run.head, own), (0.5, 1),
+      method_name(head, own), (0.5, 1),
       xytext=(0, 22), xycoords="axes fraction", textcoords="offset points", ha="center",
-      fontsize=10.5, fontweight="bold", color=_style.head_colour(run.head),
+      fontsize=10.5, fontweight="bold", color=_style.head_colour(head),
     )  # fmt: skip
     label = _AXIS_LABELS.get(own, own.replace("_", " "))
     panels[-1].set_xlabel(f"{label} (higher: more known)", **_style.LABEL)
@@ -102,7 +107,7 @@ def roc_curves(runs: Sequence[Run], *, detector: str | None = None) -> Figure:
   of accepted unknown images) bold; the numbers in the panel are means over the runs.
 
   Args:
-    runs: The runs.
+    runs: The runs; those that have not been scored are left out.
     detector: Name of the detector; None takes each run's own.
 
   Returns:
@@ -121,12 +126,7 @@ def roc_curves(runs: Sequence[Run], *, detector: str | None = None) -> Figure:
     [[0.0, 0.0], [1.0, 1.0]]
   """
   names = _unknown_names(runs)
-  pairs = {name: collections.defaultdict(list) for name in names}
-  for run in runs:
-    own = detector or run.detector
-    for out_set in run.out_sets:
-      scores = run.scores_of(own, TEST), run.scores_of(own, out_set)
-      pairs[run.unknown(out_set)][run.head, own].append(scores)
+  methods = _methods(runs, detector)
   columns = min(3, len(names))
   rows = -(-len(names) // columns)
   figure = _style.make_figure(
@@ -140,7 +140,8 @@ def roc_curves(runs: Sequence[Run], *, detector: str | None = None) -> Figure:
     axes.set(xlim=(-0.01, 1), ylim=(0, 1.015))
     axes.set_xticks([0, 0.5, 1], labels=["0", "50", "100"])
     axes.set_yticks([0, 0.5, 0.95], labels=["0", "50", "95"])
-    _draw_rocs(axes, pairs[name])
+    pairs = {method: _pairs(members, method[1], name) for method, members in methods.items()}
+    _panels.draw_rocs(axes, {method: each for method, each in pairs.items() if each})
     axes.axhline(0.95, color=_style.RULE, linewidth=0.8, zorder=0)
   for axes in grid[-1]:
     axes.set_xlabel("unknown accepted, %", **_style.LABEL)
@@ -181,7 +182,7 @@ def training_curves(runs: Sequence[Run]) -> Figure:
     _style.style(axes, title, color=_style.INK)
     axes.set_xlabel("epoch", **_style.LABEL)
     for run in runs:
-      _draw_log(axes, run, key, thin=len(runs) > 2)
+      _panels.draw_log(axes, run, key, thin=len(runs) > 2)
   losses, accuracies = (
     [value for line in axes.lines for value in line.get_ydata()] for axes in panels[:2]
   )
@@ -193,7 +194,7 @@ def training_curves(runs: Sequence[Run]) -> Figure:
     panels[1].set_ylim(bottom=10 * np.floor(np.nanquantile(accuracies, 0.05) / 10))
   classes = {len(run.decision["class_names"]) for run in runs if run.decision is not None}
   if len(classes) == 1:
-    _mark_maximum_entropy(panels[2], classes.pop())
+    _panels.mark_maximum_entropy(panels[2], classes.pop())
   heads = dict.fromkeys(run.head for run in runs)
   _style.legend(
     figure,
@@ -240,101 +241,20 @@ def _unknown_names(runs: Sequence[Run]) -> list[str]:
   return names
 
 
-def _edges(scores: np.ndarray) -> np.ndarray:
-  """Return edges of bins: equal on the axis, which is logarithmic for small negative scores."""
-  finite = scores[np.isfinite(scores)]
-  if np.any(finite < 0) and np.all(finite <= 0):
-    finite = finite[finite < 0]  # An entropic score that has underflown says nothing of the range.
-  low, high = np.quantile(finite, [0.001, 0.999]) if finite.size else (0.0, 0.0)
-  if low == high:
-    low, high = low - 0.5, high + 0.5
-  if _spans_decades(low, high):
-    return -np.geomspace(-low, -high, _BINS + 1)
-  return np.linspace(low, high, _BINS + 1)
+def _methods(runs: Sequence[Run], detector: str | None) -> dict[tuple[str, str], list[Run]]:
+  """Return the scored runs of each head and detector; None is each run's own."""
+  methods = collections.defaultdict(list)
+  for run in runs:
+    if run.out_sets:
+      methods[run.head, detector or run.detector].append(run)
+  return dict(methods)
 
 
-def _spans_decades(low: float, high: float) -> bool:
-  """Tell the entropic scores of a sure classifier, from -2 to -1e-9 and most of them near zero."""
-  return high < 0 and low / high > 1e3
-
-
-def _draw_histograms(axes: Axes, known: np.ndarray, unknown: np.ndarray, edges: np.ndarray) -> None:
-  """Draw the shares of known and of unknown images a bin, and say how well they part."""
-  if _spans_decades(edges[0], edges[-1]):
-    axes.set_xscale("symlog", linthresh=-edges[-1])
-    exponents = np.arange(np.ceil(np.log10(-edges[-1])), np.log10(-edges[0]), dtype=int)
-    ticks = exponents[:: -(-len(exponents) // 5)]
-    axes.set_xticks(-(10.0**ticks), labels=[f"$-10^{{{tick}}}$" for tick in ticks])
-    axes.set_xticks([], minor=True)
-  highest = 0.0
-  for scores, colour in ((known, _style.KNOWN), (unknown, _style.UNKNOWN)):
-    counts, _ = np.histogram(np.clip(scores, edges[0], edges[-1]), edges)
-    shares = counts / len(scores)
-    axes.stairs(shares, edges, fill=True, color=colour, alpha=0.35, linewidth=0)
-    axes.stairs(shares, edges, color=colour, linewidth=1.2)
-    highest = max(highest, shares.max())
-  axes.set_xlim(edges[0], edges[-1])
-  # Room above the bars and the threshold for what the panel says.
-  axes.set_ylim(0, 1.3 * highest)
-  text = f"AUROC {_percent(auroc(known, unknown))}   "
-  text += f"TNR@TPR95 {_percent(tnr_at_tpr(known, unknown))}"
-  axes.text(0.01, 0.98, text, transform=axes.transAxes, va="top", **_style.LABEL)
-
-
-def _draw_rocs(
-  axes: Axes, groups: Mapping[tuple[str, str], Sequence[tuple[np.ndarray, np.ndarray]]]
-) -> None:
-  """Draw the curves of each head and detector, and their numbers where no good curve passes."""
-  text = {"transform": axes.transAxes, "fontsize": 8.2, "va": "bottom", "ha": "right"}
-  top = 0.03 + 0.085 * len(groups)
-  axes.text(0.63, top, "AUROC", color=_style.INK, **text)
-  axes.text(0.99, top, "TNR@TPR95", color=_style.INK, **text)
-  for row, ((head, detector), pairs) in enumerate(groups.items()):
-    colour = _style.head_colour(head)
-    curves = [_roc(known, unknown) for known, unknown in pairs]
-    if len(curves) > 1:
-      for curve in curves:
-        axes.plot(*curve, color=colour, linewidth=0.7, alpha=0.5)
-      rates = np.linspace(0, 1, 501)
-      mean = np.mean([np.interp(rates, *curve) for curve in curves], axis=0)
-      curves = [(np.append(0.0, rates), np.append(0.0, mean))]
-    axes.plot(*curves[0], color=colour, linewidth=2)
-    height = 0.03 + 0.085 * (len(groups) - 1 - row)
-    values = [np.mean([metric(*pair) for pair in pairs]) for metric in (auroc, tnr_at_tpr)]
-    for x, words in zip(
-      (0.43, 0.63, 0.99), (method_name(head, detector), *map(_percent, values)), strict=True
-    ):
-      axes.text(x, height, words, color=colour, fontweight="bold", **text)
-
-
-def _roc(known: np.ndarray, unknown: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-  """Return the rates of unknown and of known images at or above each threshold, from 0 to 1."""
-  thresholds = np.unique(np.concatenate([known, unknown]))[::-1]
-  rates = [
-    np.append(0.0, 1 - np.searchsorted(np.sort(scores), thresholds) / len(scores))
-    for scores in (unknown, known)
+def _pairs(runs: Sequence[Run], detector: str, name: str) -> _panels.Pairs:
+  """Return each run's scores of known images and of those of an unknown set."""
+  return [
+    (run.scores_of(detector, TEST), run.scores_of(detector, out_set))
+    for run in runs
+    for out_set in run.out_sets
+    if run.unknown(out_set) == name
   ]
-  return rates[0], rates[1]
-
-
-def _draw_log(axes: Axes, run: Run, key: str, *, thin: bool) -> None:
-  factor = 100 if key == "accuracy" else 1
-  for split, dashes in (("train", "-"), ("validation", _style.DASHED)):
-    lines = [line for line in run.metrics if line["split"] == split and key in line]
-    axes.plot(
-      [line["epoch"] for line in lines], [factor * line[key] for line in lines], linestyle=dashes,
-      color=_style.head_colour(run.head), linewidth=0.8 if thin else 1.3,
-    )  # fmt: skip
-
-
-def _mark_maximum_entropy(axes: Axes, classes: int) -> None:
-  axes.axhline(np.log(classes), color=_style.RULE, linewidth=0.8, zorder=0)
-  axes.set_ylim(top=1.15 * np.log(classes))
-  axes.annotate(
-    f"log {classes}, the maximum", (1, np.log(classes)), xytext=(0, 2), ha="right", fontsize=8.5,
-    xycoords=("axes fraction", "data"), textcoords="offset points", color=_style.INK,
-  )  # fmt: skip
-
-
-def _percent(rate: float) -> str:
-  return f"{100 * rate:.1f}"

@@ -21,6 +21,7 @@ DISPLAY_NAMES = {
   "maximum_probability": "MPS",
   "entropic_score": "ES",
   "max_logit": "max logit",
+  "energy": "energy",
   "mmles": "MMLES",
   "negative_log_likelihood": "NLL",
   "expected_calibration_error": "ECE",

@@ -1,17 +1,14 @@
 """One self-contained HTML page of one run or of several side by side."""
 
-import dataclasses
 import itertools
-import json
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from isomax_jax.evaluation import _html, _style, plots
+from isomax_jax.evaluation import _groups, _html, _style, plots
 from isomax_jax.evaluation._files import write_atomically
 from isomax_jax.evaluation._tables import (
   CLASSIFICATION,
@@ -51,7 +48,7 @@ def write_report(run_dirs: Sequence[str | os.PathLike[str]], path: str | os.Path
   """
   if not run_dirs:
     raise ValueError("run_dirs must name a run directory or more, got none")
-  runs = _side_by_side(_told_apart([read_run(directory) for directory in run_dirs]))
+  runs = _groups.side_by_side(_groups.told_apart([read_run(directory) for directory in run_dirs]))
   names = unique(run.in_set.partition(":")[0] for run in runs)
   heads = unique(DISPLAY_NAMES.get(run.head, run.head) for run in runs)
   title = f"{', '.join(names)}: {' beside '.join(heads)}"
@@ -67,48 +64,6 @@ def write_report(run_dirs: Sequence[str | os.PathLike[str]], path: str | os.Path
     *_references(),
   ]
   write_atomically(Path(path), _html.page(title, body).encode())
-
-
-def _told_apart(runs: Sequence[Run]) -> list[Run]:
-  """Name the experiment of each run's records after its settings that others do not share.
-
-  So runs are averaged where they differ in split and seed alone, whatever they were called.
-  """
-  named = []
-  for run in runs:
-    rivals = [_settings(other) for other in runs if other.head == run.head]
-    differences = [
-      f"{key} {value}"
-      for key, value in _settings(run).items()
-      if key not in ("data.name", "seed") and any(rival.get(key) != value for rival in rivals)
-    ]
-    name = ", ".join(differences)
-    records = [dataclasses.replace(record, experiment=name) for record in run.records]
-    named.append(dataclasses.replace(run, records=records))
-  return named
-
-
-def _settings(run: Run) -> dict[str, str]:
-  """Return the settings that decide what a run learns: not those of how it is computed."""
-  return {key: text for key, text in _flatten(run.config).items() if not key.startswith("run.")}
-
-
-def _side_by_side(runs: Sequence[Run]) -> list[Run]:
-  """Sort runs so that those of one split and seed follow each other, SoftMax first."""
-  splits = unique(run.split for run in runs)
-  heads = list(_style.HEADS)
-  return sorted(
-    runs,
-    key=lambda run: (
-      splits.index(run.split),
-      heads.index(run.head) if run.head in heads else len(heads),
-    ),
-  )
-
-
-def _splits(runs: Sequence[Run]) -> list[tuple[str, list[Run]]]:
-  """Return the runs of each split and seed, under its name; runs are sorted by split."""
-  return [(split, list(group)) for split, group in itertools.groupby(runs, lambda run: run.split)]
 
 
 def _heading(title: str, runs: Sequence[Run]) -> list[str]:
@@ -143,12 +98,13 @@ def _results(runs: Sequence[Run]) -> list[str]:
     return pieces
   everything = [("", [record for run in runs for record in run.records])]
   groups = [
-    (name, [record for run in group for record in run.records]) for name, group in _splits(runs)
+    (name, [record for run in group for record in run.records])
+    for name, group in _groups.by_split(runs)
   ]
   twins = [
     f"{run.path} and {other.path}"
     for run, other in itertools.combinations(runs, 2)
-    if _settings(run) == _settings(other)
+    if _groups.settings(run) == _groups.settings(other)
   ]
   if twins:
     text = f"No mean over runs: {twins[0]} have the same settings, split and seed."
@@ -188,7 +144,7 @@ def _decisions(runs: Sequence[Run]) -> list[str]:
     return pieces
   unknowns = unique(run.unknown(name) for run in decided for name in run.out_sets)
   rows = []
-  for split, group in _splits(decided):
+  for split, group in _groups.by_split(decided):
     rows.append([split])
     for run in group:
       accepted = _accepted(run)
@@ -240,7 +196,12 @@ def _accepted(run: Run) -> dict[str, float]:
 def _histograms(runs: Sequence[Run]) -> list[str]:
   pieces = [_html.element("h2", "Scores of known and unknown images")]
   pieces += _missing([run for run in runs if not _scored(run)], "scores", "evaluate")
-  for number, (name, group) in enumerate(_splits([run for run in runs if _scored(run)])):
+  groups = [
+    (f"{split}, {variant}" if variant else split, group)
+    for variant, members in _groups.by_variant([run for run in runs if _scored(run)])
+    for split, group in _groups.by_split(members)
+  ]
+  for number, (name, group) in enumerate(groups):
     drawing = _html.figure(
       plots.score_histograms(group),
       name=f"histograms{number}",
@@ -253,17 +214,18 @@ def _histograms(runs: Sequence[Run]) -> list[str]:
 
 
 def _rocs(runs: Sequence[Run]) -> list[str]:
-  runs = [run for run in runs if _scored(run)]
-  if not runs:
-    return []
-  drawing = _html.figure(
-    plots.roc_curves(runs),
-    name="rocs",
-    label="ROC curves",
-    caption="Known images accepted against unknown images accepted, over all thresholds. Where "
-    "there are several runs of a head: thin each run, bold their mean; the numbers are means.",
-  )
-  return [_html.element("h2", "ROC curves"), drawing]
+  variants = _groups.by_variant([run for run in runs if _scored(run)])
+  pieces = [_html.element("h2", "ROC curves")] if variants else []
+  for number, (variant, members) in enumerate(variants):
+    drawing = _html.figure(
+      plots.roc_curves(members),
+      name=f"rocs{number}",
+      label=f"ROC curves {variant}".strip(),
+      caption="Known images accepted against unknown images accepted, over all thresholds. Where "
+      "there are several runs of a head: thin each run, bold their mean; the numbers are means.",
+    )
+    pieces += [_html.element("h3", variant), drawing] if variant else [drawing]
+  return pieces
 
 
 def _scored(run: Run) -> bool:
@@ -322,7 +284,10 @@ def _frames(run: Run, key: str) -> list[tuple[bytes, str, str]]:
 
 
 def _what_was_run(runs: Sequence[Run]) -> list[str]:
-  tables = [{**_flatten(run.config), **_flatten({"environment": run.environment})} for run in runs]
+  tables = [
+    {**_groups.flatten(run.config), **_groups.flatten({"environment": run.environment})}
+    for run in runs
+  ]
   for run, table in zip(runs, tables, strict=True):
     if run.decision is not None:
       table["class names"] = ", ".join(map(str, run.decision["class_names"]))
@@ -338,18 +303,6 @@ def _what_was_run(runs: Sequence[Run]) -> list[str]:
   rows = [[key, tables[0][key]] for key in shared]
   settings = _html.table(["setting", "value"], rows, text_columns=[1])
   return [*pieces, _html.details("Settings and versions common to all", [settings])]
-
-
-def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-  """Return the leaves of a tree by their path, as text."""
-  leaves = {}
-  for key, value in tree.items():
-    if isinstance(value, Mapping):
-      leaves |= _flatten(value, f"{prefix}{key}.")
-    else:
-      text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-      leaves[f"{prefix}{key}"] = text
-  return leaves
 
 
 def _references() -> list[str]:

@@ -149,17 +149,18 @@ def train(
 def _open_workdir(workdir: Path, config: TrainConfig, *, fresh: bool) -> None:
   """Make the directory a run of this config, or check that it is one."""
   path = workdir / "config.json"
-  if fresh:
+  if not path.exists():
+    if workdir.exists() and any(workdir.iterdir()):
+      raise ValueError(f"{workdir} is neither empty nor a run directory: choose another")
+  elif fresh:
     _clear(workdir)
-  if path.exists():
+  else:
     different = differences(read_config(workdir), config)
     if different:
       raise ValueError(
         f"{workdir} holds a run of another config ({'; '.join(different)}); "
         "choose another directory, or start it afresh"
       )
-  elif workdir.exists() and any(workdir.iterdir()):
-    raise ValueError(f"{workdir} is neither empty nor a run directory: choose another")
   workdir.mkdir(parents=True, exist_ok=True)
   write_atomically(path, _json_bytes(to_json(config)))
   write_atomically(workdir / "environment.json", _json_bytes(environment()))
@@ -167,8 +168,6 @@ def _open_workdir(workdir: Path, config: TrainConfig, *, fresh: bool) -> None:
 
 def _clear(workdir: Path) -> None:
   """Delete what a run writes, and nothing else."""
-  if not (workdir / "config.json").exists():
-    return
   for name in ("checkpoints", "tensorboard"):
     shutil.rmtree(workdir / name, ignore_errors=True)
   for pattern in ("*.json", "*.jsonl", "*.npz", "report.html"):

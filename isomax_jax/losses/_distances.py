@@ -25,9 +25,9 @@ def pairwise_distance(features: Features, prototypes: Prototypes) -> Float[Array
   The two nearest prototypes of each row are within 1e-5 relative. Every other distance is
   within :math:`10^{-6} (\lVert f - c \rVert^2 + \lVert p_j - c \rVert^2) / d_j` absolute,
   :math:`c` being the mean prototype. All matrix products run at the highest precision, whatever
-  the default. The gradient, a unit vector, is within
-  :math:`10^{-6} (\lVert f - c \rVert + \lVert p_j - c \rVert) / d_j`; at :math:`f = p_j`, where
-  the norm has none, it is zero.
+  the default. The gradient is :math:`(f - p_j) / d_j` with that distance and a difference within
+  :math:`10^{-6} (\lVert f - c \rVert + \lVert p_j - c \rVert)`; at :math:`f = p_j`, where the
+  norm has none, it is zero.
 
   Args:
     features: Feature vectors, shape ``[..., features]``, floating.
@@ -47,14 +47,13 @@ def pairwise_distance(features: Features, prototypes: Prototypes) -> Float[Array
     [4. 5.]
   """
   features, prototypes = checked_vectors(features, prototypes)
-  dtype = np.promote_types(features.dtype, prototypes.dtype)
-  rows = features.astype(dtype).reshape(math.prod(features.shape[:-1]), features.shape[-1])
-  distances = _distances(rows, prototypes.astype(dtype))
+  rows = features.reshape(math.prod(features.shape[:-1]), features.shape[-1])
+  distances = _distances(rows, prototypes)
   return distances.reshape(*features.shape[:-1], prototypes.shape[0])
 
 
 def checked_vectors(features: Features, prototypes: Prototypes) -> tuple[jax.Array, jax.Array]:
-  """Return both as arrays of at least float32; raise unless their shapes fit together."""
+  """Return both in one dtype, at least float32; raise unless their shapes fit together."""
   features = _checks.floating("features", features)
   prototypes = _checks.floating("prototypes", prototypes)
   if prototypes.ndim != 2 or prototypes.shape[0] < 1:
@@ -66,10 +65,12 @@ def checked_vectors(features: Features, prototypes: Prototypes) -> tuple[jax.Arr
       f"features must have shape [..., {prototypes.shape[-1]}] to fit prototypes of shape "
       f"{prototypes.shape}, got {features.shape}"
     )
-  return features, prototypes
+  dtype = np.promote_types(features.dtype, prototypes.dtype)
+  return features.astype(dtype), prototypes.astype(dtype)
 
 
 @jax.custom_jvp
+@jax.jit  # or each call outside jit compiles the loop anew
 def _distances(features: jax.Array, prototypes: jax.Array) -> jax.Array:
   """Return distances ``[rows, classes]`` of ``[rows, features]`` to ``[classes, features]``."""
   f, q = _centre(features, prototypes)

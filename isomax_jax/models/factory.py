@@ -5,10 +5,17 @@ import jax.numpy as jnp
 
 from isomax_jax import _checks
 from isomax_jax.heads import HEADS
+from isomax_jax.models.densenet import DenseNetBC100
+from isomax_jax.models.resnet import ResNet34, ResNetSmall
 from isomax_jax.models.small_cnn import SmallCNN
+from isomax_jax.models.wide_resnet import WideResNet28x10
 
 MODELS = {
+  "densenet_bc_100": DenseNetBC100,
+  "resnet34": ResNet34,
+  "resnet_small": ResNetSmall,
   "small_cnn": SmallCNN,
+  "wide_resnet_28_10": WideResNet28x10,
 }
 
 

@@ -1,10 +1,9 @@
 """A network for small grey images on a CPU: six convolutions, 72 k parameters."""
 
-from functools import partial
-
 import flax.linen as nn
 import jax.numpy as jnp
 
+from isomax_jax.models._layers import make_layers, spatial_mean
 from isomax_jax.typing import Images, Outputs
 
 # (width, stride) of each 3×3 convolution, by stage.
@@ -27,27 +26,12 @@ class SmallCNN(nn.Module):
   @nn.compact
   def __call__(self, images: Images, *, train: bool) -> Outputs:
     """Return logits, features ``[batch, 64]`` and the means of three stages, 16-32-64."""
-    convolution = partial(
-      nn.Conv,
-      kernel_size=(3, 3),
-      padding=((1, 1), (1, 1)),
-      use_bias=False,
-      dtype=self.dtype,
-      kernel_init=nn.initializers.variance_scaling(2.0, "fan_out", "normal"),
-    )
-    norm = partial(
-      nn.BatchNorm,
-      use_running_average=not train,
-      momentum=0.9,
-      epsilon=1e-5,
-      dtype=self.dtype,
-      axis_name=self.axis_name,
-    )
+    convolution, norm = make_layers(train=train, dtype=self.dtype, axis_name=self.axis_name)
     x = images.astype(self.dtype)
     stages = []
     for stage in _STAGES:
       for width, stride in stage:
-        x = nn.relu(norm()(convolution(width, strides=(stride, stride))(x)))
-      stages.append(jnp.mean(x, axis=(1, 2), dtype=jnp.float32))
+        x = nn.relu(norm()(convolution(width, stride=stride)(x)))
+      stages.append(spatial_mean(x))
     features = stages[-1]
     return Outputs(self.head(features), features, tuple(stages))

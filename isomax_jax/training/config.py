@@ -39,7 +39,7 @@ class ModelConfig:
   """The network and its head."""
 
   name: Annotated[str, tyro.conf.arg(aliases=("--model",), metavar="NAME")] = "small_cnn"
-  """Network: small_cnn."""
+  """Network: small_cnn, resnet_small, resnet34, densenet_bc_100 or wide_resnet_28_10."""
   head: Annotated[str, tyro.conf.arg(aliases=("--head",), metavar="NAME")] = "isomax"
   """Head: softmax, isomax, isomax_plus or dismax."""
   entropic_scale: float | None = None

@@ -81,6 +81,26 @@ def test_histograms_count_every_image_in_its_bin(runs):
       np.testing.assert_allclose(shares[:middle].sum(), np.mean(values < edges[middle]), rtol=1e-12)
 
 
+def test_histograms_pool_the_runs_of_a_head(runs):
+  figure = draw(score_histograms([runs[2], runs[0], runs[3], runs[1]]))
+  assert len(figure.axes) == 2 * 2
+  assert [texts(axes)[-1] for axes in figure.axes[:2]] == ["SoftMax+MPS", "IsoMax+ES"]
+  axes = figure.axes[1]
+  assert [line.get_xdata()[0] for line in axes.lines] == [
+    run.decision["threshold"] for run in runs[:2]
+  ]
+  pairs = [
+    (run.scores["entropic_score|test"], run.scores[f"entropic_score|{run.out_sets[0]}"])
+    for run in runs[:2]
+  ]
+  assert texts(axes)[0].startswith(
+    f"AUROC {100 * np.mean([sklearn_auroc(*p) for p in pairs]):.1f} "
+  )
+  shares, edges, _ = outlines(axes)[UNKNOWN]
+  pooled = np.concatenate([unknown for _, unknown in pairs])
+  np.testing.assert_allclose(shares[:20].sum(), np.mean(pooled < edges[20]), rtol=1e-12)
+
+
 def test_histograms_say_how_well_the_sets_part(runs):
   run = runs[0]
   axes = score_histograms([run]).axes[1]
@@ -133,6 +153,15 @@ def test_set_that_one_run_lacks_is_said_to_be_not_scored(runs):
   figure = score_histograms([dataclasses.replace(runs[2], scores=scores), runs[0]])
   assert texts(figure.axes[2]) == ["not scored"]
   assert not figure.axes[2].patches
+
+
+def test_run_that_was_not_scored_is_left_out(runs):
+  bare = dataclasses.replace(runs[2], scores={})
+  assert [texts(axes)[-1] for axes in score_histograms([bare, runs[0]]).axes] == [
+    "IsoMax+ES",
+    texts(score_histograms(runs[:1]).axes[1])[0],
+  ]
+  assert "SoftMax+MPS" not in texts(roc_curves([bare, runs[0]]).axes[0])
 
 
 def test_roc_is_that_of_scikit_learn(runs):
@@ -203,6 +232,12 @@ def test_training_curves_are_the_log(runs):
   assert texts(entropy) == ["log 8, the maximum"]
   labels = [text.get_text() for text in figure.legends[0].get_texts()]
   assert labels == ["SoftMax", "IsoMax", "training", "validation"]
+
+
+def test_single_validation_is_a_point(runs):
+  lines = [line for line in runs[0].metrics if line["split"] == "train" or line["epoch"] == 4]
+  figure = training_curves([dataclasses.replace(runs[0], metrics=lines)])
+  assert [line.get_marker() for line in figure.axes[0].lines] == ["None", "o"]
 
 
 def test_training_curves_of_a_loss_of_zero_are_linear(runs):

@@ -163,6 +163,18 @@ def test_numbers_that_look_equal_are_bold_together(run_dir, tmp_path):
   assert source.count('<td class="best">90.0</td>') == 2 * 2 * 2
 
 
+def test_detectors_have_an_order_of_their_own(run_dir, tmp_path):
+  path = run_dir / "records.jsonl"
+  lines = path.read_text().splitlines()
+  more = [lines[-1].replace("entropic_score", name) for name in ("own", "mmles", "energy")]
+  path.write_text("".join(line + "\n" for line in [*reversed(lines), *more]))
+  page = Page(report([run_dir], tmp_path / "report.html"))
+  names = [row[0].partition("+")[2] for row in page.tables[0][3:]]
+  assert names == ["MPS", "ES", "energy", "MMLES", "own"]
+  near = page.tables[3]
+  assert near[-1] == ["IsoMax+own", *["not run"] * 6]
+
+
 def test_threshold_says_what_it_does_to_each_set(page, pair_dirs):
   table = page.tables[5]
   assert table[:2] == [
@@ -301,13 +313,21 @@ def test_one_run_has_one_table_of_its_own(run_dir, tmp_path):
 def test_seeds_are_averaged_and_other_settings_are_not(make_run, tmp_path):
   runs = [make_run(tmp_path / f"seed{seed}", seed=seed) for seed in (0, 1)]
   runs.append(make_run(tmp_path / "short", epochs=2))
-  page = Page(report(runs, tmp_path / "report.html"))
+  source = report(runs, tmp_path / "report.html")
+  page = Page(source)
   names = [row[0] for row in page.tables[0][2:]]
   assert names == [
     "IsoMax+MPS, optim.epochs 4, n = 2",
     "IsoMax+ES, optim.epochs 4, n = 2",
     "IsoMax+MPS, optim.epochs 2",
     "IsoMax+ES, optim.epochs 2",
+  ]
+  assert re.findall('aria-label="([^"]*)"', source)[:-1] == [
+    "Histograms of scores, mnist_5k:0-7, seed 0, optim.epochs 4",
+    "Histograms of scores, mnist_5k:0-7, seed 1, optim.epochs 4",
+    "Histograms of scores, mnist_5k:0-7, seed 0, optim.epochs 2",
+    "ROC curves optim.epochs 4",
+    "ROC curves optim.epochs 2",
   ]
   accuracies = [value(run, "accuracy") for run in runs[:2]]
   assert page.tables[0][2][1] == shown(accuracies)

@@ -32,7 +32,7 @@ def test_the_entropic_scale_is_the_heads_own_unless_given(head, scale):
 @pytest.mark.parametrize(
   ("make", "message"),
   [
-    (lambda: ModelConfig(name="vgg"), "unknown model.name 'vgg'; known: small_cnn"),
+    (lambda: ModelConfig(name="vgg"), "unknown model.name 'vgg'; known: densenet_bc_100, resnet34"),
     (lambda: ModelConfig(head="relu"), "unknown model.head 'relu'; known: dismax, isomax"),
     (lambda: ModelConfig(dtype="int8"), "unknown model.dtype 'int8'"),
     (lambda: ModelConfig(entropic_scale=0.0), "model.entropic_scale must be a positive"),

@@ -1,0 +1,64 @@
+"""The layers that the networks are made of, set up as the paper's authors do."""
+
+from collections.abc import Callable
+from functools import partial
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+Layer = Callable[..., nn.Module]
+
+
+def make_layers(*, train: bool, dtype: jnp.dtype, axis_name: str | None) -> tuple[Layer, Layer]:
+  """Make the constructors of a network's convolutions and BatchNorms.
+
+  Args:
+    train: Whether BatchNorm takes the batch's statistics, and moves the running ones.
+    dtype: Dtype of the computation; parameters and statistics are float32.
+    axis_name: Mapped axis over which training statistics are averaged, if any.
+
+  Returns:
+    ``convolution(width, size=3, stride=1)``, square and without bias, and ``norm()``.
+
+  Example:
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> convolution, norm = make_layers(train=False, dtype=jnp.float32, axis_name=None)
+    >>> images = jnp.zeros((5, 32, 32, 3))
+    >>> variables = convolution(24, stride=2).init(jax.random.key(0), images)
+    >>> convolution(24, stride=2).apply(variables, images).shape
+    (5, 16, 16, 24)
+  """
+
+  def convolution(width: int, size: int = 3, stride: int = 1) -> nn.Conv:
+    return nn.Conv(
+      width,
+      kernel_size=(size, size),
+      strides=(stride, stride),
+      padding=size // 2,  # on every side: "SAME" pads right and bottom only at stride 2
+      use_bias=False,
+      dtype=dtype,
+      kernel_init=nn.initializers.variance_scaling(2.0, "fan_out", "normal"),
+    )
+
+  norm = partial(
+    nn.BatchNorm,
+    use_running_average=not train,
+    momentum=0.9,
+    epsilon=1e-5,
+    dtype=dtype,
+    axis_name=axis_name,
+  )
+  return convolution, norm
+
+
+def spatial_mean(x: jax.Array) -> jax.Array:
+  """Return the mean over height and width, shape ``[batch, channels]``, float32.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> spatial_mean(jnp.ones((5, 8, 8, 3), jnp.bfloat16)).dtype
+    dtype('float32')
+  """
+  return jnp.mean(x, axis=(1, 2), dtype=jnp.float32)

@@ -1,0 +1,213 @@
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from PIL import Image
+
+from isomax_jax.cli.main import main
+
+
+@pytest.fixture
+def run_command(capsys, monkeypatch, digits_dir):
+  """Run the command line in this process; return exit code, output and errors."""
+  monkeypatch.setenv("TFDS_DATA_DIR", str(digits_dir))
+  monkeypatch.setenv("COLUMNS", "200")
+
+  def run(*arguments):
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stop:
+      main([str(argument) for argument in arguments])
+    output, errors = capsys.readouterr()
+    return stop.value.code, output, errors
+
+  return run
+
+
+@pytest.fixture
+def digit(tmp_path):
+  path = tmp_path / "digit.png"
+  image = Image.new("L", (28, 28))
+  image.paste(255, (13, 5, 16, 23))
+  image.save(path)
+  return path
+
+
+COMMANDS = ("quickstart", "train", "evaluate", "predict", "report")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_teaches_with_an_example(run_command, command):
+  code, output, _ = run_command(command, "--help")
+  assert code == 0
+  assert f"Example: isomax-jax {command}" in output
+
+
+def test_help_lists_the_commands(run_command):
+  code, output, _ = run_command("--help")
+  assert code == 0
+  assert all(command in output for command in COMMANDS)
+
+
+@pytest.mark.parametrize(
+  "arguments", [("train",), ("train", "--workdir", "x", "--depth", "3"), ("fly",), ()]
+)
+def test_wrong_usage_is_code_2(run_command, arguments):
+  assert run_command(*arguments)[0] == 2
+
+
+def test_train_evaluate_report_predict(run_command, tmp_path, digit):
+  run_dir = tmp_path / "run"
+  code, output, _ = run_command(
+    "train", "--data", "mnist_5k:0,1", "--head", "softmax", "--model", "small_cnn",
+    "--epochs", "2", "--seed", "3", "--optim.learning-rate", "0.02", "--workdir", run_dir,
+  )  # fmt: skip
+  assert code == 0
+  assert f"isomax-jax evaluate {run_dir}" in output
+  config = json.loads((run_dir / "config.json").read_text())
+  assert config["model"] == {
+    "name": "small_cnn", "head": "softmax", "entropic_scale": 1.0, "dtype": "float32"
+  }  # fmt: skip
+  assert (config["seed"], config["optim"]["learning_rate"]) == (3, 0.02)
+
+  code, output, _ = run_command("evaluate", run_dir, "--out", "letters", "mnist_5k:7")
+  assert code == 0
+  records = [json.loads(line) for line in (run_dir / "records.jsonl").read_text().splitlines()]
+  (auroc,) = [
+    r["value"]
+    for r in records
+    if (r["metric"], r["detector"], r["out_set"]) == ("auroc", "maximum_probability", "letters")
+  ]
+  assert f"{100 * auroc:.1f}" in output
+  assert "SoftMax+MPS" in output
+
+  code, output, _ = run_command("report", run_dir)
+  assert code == 0
+  assert "</html>" in (run_dir / "report.html").read_text()
+
+  code, output, _ = run_command("predict", run_dir, digit)
+  assert code == 0
+  assert "calibrated probability" in output
+  assert "known" in output
+
+
+def test_predict_prints_json_and_csv(run_command, trained_run, digit):
+  code, output, _ = run_command("predict", trained_run, digit, "--json")
+  assert code == 0
+  row = json.loads(output)
+  assert row["path"] == str(digit)
+  assert row["label"] in "0123"
+  code, output, _ = run_command("predict", trained_run, digit, "--csv")
+  (csv_row,) = csv.DictReader(io.StringIO(output))
+  assert {name: str(value) for name, value in row.items()} == csv_row
+
+
+def test_a_refused_image_is_one_line_and_code_1(run_command, trained_run, digit):
+  (digit.parent / "bad.png").write_text("no image")
+  code, output, errors = run_command("predict", trained_run, digit.parent, "--json")
+  assert code == 1
+  assert len(output.splitlines()) == 1
+  (line,) = errors.splitlines()
+  assert "bad.png" in line
+
+
+def test_an_unknown_head_lists_the_known_ones(run_command, tmp_path):
+  code, _, errors = run_command("train", "--head", "relu", "--workdir", tmp_path / "r")
+  assert code == 2
+  assert "unknown model.head 'relu'; known: dismax, isomax, isomax_plus, softmax" in errors
+
+
+def failures(trained_run, tmp_path):
+  image = tmp_path / "digit.png"
+  return {
+    "unknown set": (("train", "--data", "cats", "--workdir", tmp_path / "r"), "unknown data set 'cats'"),
+    "no training set": (("train", "--data", "letters", "--workdir", tmp_path / "r"), "no images to train"),
+    "class": (("train", "--data", "mnist_5k:0,12", "--workdir", tmp_path / "r"), "12"),
+    "another config": (("train", "--workdir", trained_run), "run of another config"),
+    "no run": (("evaluate", tmp_path), "not a run directory"),
+    "no such run": (("predict", tmp_path / "nowhere", image), "nowhere"),
+    "no image": (("predict", trained_run, tmp_path / "no.png"), "no.png"),
+    "nothing to predict": (("predict", trained_run), "images must name"),
+    "two formats": (("predict", trained_run, image, "--json", "--csv"), "exclude each other"),
+    "two reports": (("report", trained_run, trained_run), "--output"),
+    "report of nothing": (("report", tmp_path), "config.json is missing"),
+  }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", list(failures("", __import__("pathlib").Path())))
+def test_failures_are_one_line_and_code_1(run_command, trained_run, digit, tmp_path, name):
+  arguments, expected = failures(trained_run, tmp_path)[name]
+  code, _, errors = run_command(*arguments)
+  assert code == 1
+  (line,) = errors.splitlines()
+  assert line.startswith("isomax-jax: ")
+  assert expected in line
+  assert not (tmp_path / "r").exists()
+
+
+def test_debug_shows_the_traceback(run_command, tmp_path):
+  code, _, errors = run_command("evaluate", tmp_path, "--debug")
+  assert code == 1
+  assert "Traceback" in errors
+
+
+def test_an_unwritable_directory_is_one_line(run_command, tmp_path):
+  (tmp_path / "file").write_text("")
+  code, _, errors = run_command("train", "--epochs", "1", "--workdir", tmp_path / "file" / "run")
+  assert code == 1
+  assert len(errors.splitlines()) == 1
+  assert "file" in errors
+
+
+@pytest.mark.parametrize(("package", "extra"), [("tyro", "train"), ("matplotlib", "plots")])
+def test_a_missing_extra_names_its_installation(trained_run, package, extra):
+  """A finder that hides the package stands for an installation without the extra."""
+  program = (
+    "import sys\n"
+    "class Hide:\n"
+    "  def find_spec(self, name, path=None, target=None):\n"
+    f"    if name.partition('.')[0] == {package!r}:\n"
+    "      raise ModuleNotFoundError(f'No module named {name!r}', name=name)\n"
+    "sys.meta_path.insert(0, Hide())\n"
+    "from isomax_jax.cli.main import main\n"
+    f"main(['report', {str(trained_run)!r}, '--output', '/dev/null'])\n"
+  )
+  result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+  assert result.returncode == 1
+  assert result.stderr == (
+    f"isomax-jax: the package {package} is missing: pip install 'isomax_jax[{extra}]'\n"
+  )
+
+
+def test_ctrl_c_saves_and_a_second_start_goes_on(tmp_path, digits_dir):
+  run_dir = tmp_path / "run"
+  command = [
+    sys.executable, "-c", "from isomax_jax.cli.main import main; main()",
+    "train", "--data", "mnist_5k:0,1", "--epochs", "40", "--workdir", str(run_dir),
+    "--optim.learning-rate", "0.02",
+  ]  # fmt: skip
+  environment = {**os.environ, "TFDS_DATA_DIR": str(digits_dir), "XLA_FLAGS": ""}
+  process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+  log = run_dir / "metrics.jsonl"
+  while not (log.exists() and log.read_text().count("\n") > 2):
+    assert process.poll() is None, process.stderr.read()
+    time.sleep(0.01)
+  process.send_signal(signal.SIGINT)
+  _, errors = process.communicate(timeout=60)
+  assert process.returncode == 130
+  assert "everything is saved" in errors.splitlines()[-1]
+  assert "Traceback" not in errors
+  stopped = json.loads(log.read_text().splitlines()[-1])["step"]
+
+  result = subprocess.run(command, env=environment, capture_output=True, text=True)
+  assert result.returncode == 0, result.stderr
+  rows = [json.loads(line) for line in log.read_text().splitlines()]
+  steps = [row["step"] for row in rows if row["split"] == "train"]
+  assert stopped in steps
+  assert steps == sorted(set(steps))
+  assert rows[-1]["epoch"] == pytest.approx(40, rel=0.01)

@@ -1,0 +1,66 @@
+import numpy as np
+import pytest
+
+from isomax_jax import data, metrics
+from isomax_jax.evaluation import read_run
+from isomax_jax.jobs.evaluate import default_out_sets, evaluate
+from isomax_jax.jobs.trained import load_trained
+
+
+def test_records_are_the_metrics_of_the_saved_scores(trained_run):
+  run = read_run(trained_run)
+  assert {r.out_set for r in run.records} == {None, "mnist_5k:4-9", "letters", "photos"}
+  for record in run.records:
+    assert (record.in_set, record.head, record.epochs) == ("mnist_5k:0-3", "isomax", 6)
+    if record.detector is None:
+      assert (record.n_in, record.n_out) == (1400, 0)
+      continue
+    in_scores = run.scores[f"{record.detector}|test"]
+    out_scores = run.scores[f"{record.detector}|{record.out_set}"]
+    assert (record.n_in, record.n_out) == (len(in_scores), len(out_scores))
+    assert record.value == getattr(metrics, record.metric)(in_scores, out_scores)
+  counts = {r.out_set: r.n_out for r in run.records if r.out_set}
+  assert counts == {"mnist_5k:4-9": 3000, "letters": 630, "photos": 660}
+
+
+def test_accuracy_is_that_of_the_network(trained_run, digits_dir):
+  test = data.load("mnist_5k", "test", classes=(0, 1, 2, 3), data_dir=digits_dir)
+  logits = load_trained(trained_run).score(*test).outputs.logits
+  (record,) = [r for r in read_run(trained_run).records if r.metric == "accuracy"]
+  assert record.value == np.mean(logits.argmax(-1) == test.labels) > 0.8
+
+
+def test_entropic_scores_are_the_formula_of_the_logits(trained_run, digits_dir):
+  letters = data.load("letters", "test", data_dir=digits_dir)
+  logits = load_trained(trained_run).score(*letters).outputs.logits.astype(np.float64)
+  p = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+  scores = read_run(trained_run).scores["entropic_score|letters"]
+  np.testing.assert_allclose(scores, (p * np.log(p)).sum(-1), rtol=1e-5)
+
+
+def test_examples_are_the_extremes(trained_run):
+  run = read_run(trained_run)
+  scores = np.sort(run.scores["entropic_score|letters"])
+  np.testing.assert_array_equal(run.examples["letters|lowest|scores"], scores[:8])
+  np.testing.assert_array_equal(run.examples["letters|highest|scores"], scores[::-1][:8])
+  assert run.examples["letters|highest"].shape == (8, 28, 28, 1)
+
+
+def test_default_out_sets_are_other_classes_and_sets_that_fit():
+  reference = data.parse_reference("mnist_5k:1-9")
+  assert default_out_sets(reference)[:3] == ["mnist_5k:0", "letters", "photos"]
+  assert default_out_sets(data.parse_reference("mnist_5k"))[:2] == ["letters", "photos"]
+
+
+def test_known_classes_are_no_out_set(trained_run, digits_dir):
+  with pytest.raises(ValueError, match="out-set mnist_5k:3,4 holds known classes: 3"):
+    evaluate(trained_run, out_sets=["mnist_5k:3,4"], data_dir=digits_dir)
+  with pytest.raises(ValueError, match="holds known classes: 0, 1, 2, 3"):
+    evaluate(trained_run, out_sets=["mnist_5k"], data_dir=digits_dir)
+  with pytest.raises(ValueError, match="unknown data set 'digits'"):
+    evaluate(trained_run, out_sets=["digits"], data_dir=digits_dir)
+
+
+def test_what_is_no_run_is_refused(tmp_path):
+  with pytest.raises(ValueError, match=r"not a run directory: config.json is missing"):
+    evaluate(tmp_path)

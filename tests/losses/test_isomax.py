@@ -1,0 +1,245 @@
+"""IsoMax and IsoMax+ logits against the formulas in float64."""
+
+import re
+from functools import partial
+
+import chex
+import hypothesis
+import hypothesis.extra.numpy
+import hypothesis.strategies as st
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from isomax_jax.losses import isomax_logits, isomax_plus_logits
+from tests import oracles
+from tests.variants import VARIANTS
+
+jitted = jax.jit(isomax_plus_logits)
+
+
+def draw(rows, width, classes):
+  generator = np.random.default_rng(rows * width * classes)
+  shapes = (rows, width), (classes, width), (rows, classes)
+  return tuple(np.float32(generator.normal(size=shape)) for shape in shapes)
+
+
+@jax.jit
+def plus_and_gradients(features, prototypes, distance_scale, cotangent):
+  logits, pull_back = jax.vjp(isomax_plus_logits, features, prototypes, distance_scale)
+  return logits, *pull_back(cotangent)
+
+
+def assert_gradients(actual, expected):
+  for gradient, right in zip(actual, expected, strict=True):
+    # A component is a sum over classes or rows that may cancel; the terms set the scale.
+    np.testing.assert_allclose(gradient, right, rtol=1e-4, atol=1e-5 * np.abs(right).max())
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (3, 7, 2)])
+def test_isomax_is_the_negative_distance(shape):
+  features, prototypes, cotangent = draw(*shape)
+  logits, pull_back = jax.jit(partial(jax.vjp, isomax_logits))(features, prototypes)
+  np.testing.assert_allclose(logits, oracles.isomax_logits(features, prototypes), rtol=1e-5)
+  expected = oracles.isomax_logits_gradient(features, prototypes, cotangent)
+  assert_gradients(pull_back(cotangent), expected)
+
+
+@pytest.mark.parametrize(
+  ("shape", "scale"),
+  [
+    ((1, 1, 1), 1.5),
+    ((2, 1, 3), -2.0),
+    ((3, 7, 2), 0.1),
+    ((16, 64, 10), -1.0),
+    ((64, 512, 1000), 3.0),
+  ],
+)
+def test_isomax_plus_values_and_gradients(shape, scale):
+  features, prototypes, cotangent = draw(*shape)
+  actual = plus_and_gradients(features, prototypes, jnp.float32(scale), cotangent)
+  expected = oracles.isomax_plus_logits(features, prototypes, scale)
+  # The unit vectors are rounded before they are subtracted: absolute error of a few ulps of 1.
+  np.testing.assert_allclose(actual[0], expected, rtol=1e-5, atol=3e-7)
+  if shape[1] > 1:  # a number has no direction to change, so its gradient is rounding alone
+    expected = oracles.isomax_plus_logits_gradient(features, prototypes, scale, cotangent)
+    assert_gradients(actual[1:], expected)
+  chex.assert_tree_all_finite(actual)
+
+
+@pytest.mark.parametrize("variant", sorted(VARIANTS))
+def test_variants(variant):
+  features, prototypes, cotangent = draw(8, 5, 3)
+
+  def both(features, cotangent, prototypes, scale):
+    isomax, of_isomax = jax.vjp(lambda f: isomax_logits(f, prototypes), features)
+    plus, of_plus = jax.vjp(lambda f: isomax_plus_logits(f, prototypes, scale), features)
+    return isomax, of_isomax(cotangent)[0], plus, of_plus(cotangent)[0]
+
+  function = VARIANTS[variant](both, (True, True, False, False))
+  isomax, of_isomax, plus, of_plus = function(features, cotangent, prototypes, np.float32(1.5))
+  np.testing.assert_allclose(isomax, oracles.isomax_logits(features, prototypes), rtol=1e-5)
+  np.testing.assert_allclose(plus, oracles.isomax_plus_logits(features, prototypes, 1.5), rtol=1e-5)
+  isomax_gradient, _ = oracles.isomax_logits_gradient(features, prototypes, cotangent)
+  plus_gradient, *_ = oracles.isomax_plus_logits_gradient(features, prototypes, 1.5, cotangent)
+  assert_gradients((of_isomax, of_plus), (isomax_gradient, plus_gradient))
+
+
+def test_forward_mode_reverse_mode_and_second_derivatives():
+  features, prototypes, cotangent = draw(4, 6, 3)
+  primals = features, prototypes, np.float32(1.5)
+  tangents = *draw(4, 6, 3)[1::-1][::-1], np.float32(0.7)
+
+  @jax.jit
+  def derivatives(primals, tangents):
+    def gradient(*primals):
+      return jax.vjp(isomax_plus_logits, *primals)[1](cotangent)
+
+    _, forward = jax.jvp(isomax_plus_logits, primals, tangents)
+    return forward, *jax.jvp(gradient, primals, tangents)
+
+  forward, reverse, second = derivatives(primals, tangents)
+  expected = oracles.directional_derivative(oracles.isomax_plus_logits, primals, tangents)
+  np.testing.assert_allclose(forward, expected, rtol=1e-4, atol=1e-5)
+  pulled = sum(np.vdot(g, v) for g, v in zip(reverse, tangents, strict=True))
+  np.testing.assert_allclose(pulled, np.vdot(cotangent, forward), rtol=1e-4)
+  for i, actual in enumerate(second):
+    expected = oracles.directional_derivative(
+      lambda *points, i=i: oracles.isomax_plus_logits_gradient(*points, cotangent)[i],
+      primals,
+      tangents,
+    )
+    np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("zero", ["features", "prototypes", "both"])
+def test_zero_vectors_normalise_to_zero_with_finite_gradients(zero):
+  features, prototypes, cotangent = draw(2, 3, 4)
+  features = features * (zero == "prototypes")
+  prototypes = prototypes * (zero == "features")
+  logits, *gradients = plus_and_gradients(features, prototypes, jnp.float32(2), cotangent)
+  distance = 0 if zero == "both" else 1
+  np.testing.assert_allclose(logits, np.full((2, 4), -2.0 * distance), rtol=1e-6)
+  chex.assert_tree_all_finite(gradients)
+  second = jax.jit(jax.jacrev(lambda *a: plus_and_gradients(*a, cotangent)[1:], (0, 1, 2)))
+  chex.assert_tree_all_finite(second(features, prototypes, jnp.float32(2)))
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e-6, 1e4, 1e30])
+def test_lengths_do_not_matter(size):
+  features, prototypes, _ = draw(3, 7, 2)
+  logits = jitted(size * features, prototypes / np.float32(size), 1.0)
+  np.testing.assert_allclose(
+    logits, oracles.isomax_plus_logits(features, prototypes, 1.0), rtol=1e-5
+  )
+
+
+def test_same_direction_is_at_distance_zero_with_gradient_zero():
+  features, prototypes = jnp.array([[3.0, 0.0]]), jnp.array([[2.0, 0.0], [0.0, 1.0]])
+  cotangent = jnp.array([[1.0, 0.0]])
+  logits, *gradients = plus_and_gradients(features, prototypes, jnp.float32(1), cotangent)
+  assert logits[0, 0] == 0
+  for gradient in gradients:
+    np.testing.assert_array_equal(gradient, jnp.zeros_like(gradient))
+
+
+def test_zero_scale_has_finite_gradients():
+  features, prototypes, cotangent = draw(3, 7, 2)
+  logits, *gradients = plus_and_gradients(features, prototypes, jnp.float32(0), cotangent)
+  np.testing.assert_array_equal(logits, 0)
+  chex.assert_tree_all_finite(gradients)
+
+
+def test_nan_is_not_normalised_away():
+  features = jnp.array([[jnp.nan, 1.0], [1.0, 1.0]])
+  logits = jitted(features, jnp.eye(2), 1.0)
+  np.testing.assert_array_equal(np.isnan(logits), [[True, True], [False, False]])
+  prototypes = jnp.array([[jnp.nan, 1.0]])
+  assert np.isnan(jitted(jnp.ones((1, 2)), prototypes, 1.0)).all()
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float32])
+def test_low_precision_is_computed_in_float32(dtype):
+  features, prototypes, _ = (jnp.asarray(x, dtype) for x in draw(3, 7, 2))
+  logits = jitted(features, prototypes, jnp.asarray(1.5, dtype))
+  assert logits.dtype == jnp.float32
+  np.testing.assert_allclose(
+    logits, oracles.isomax_plus_logits(features, prototypes, 1.5), rtol=1e-5
+  )
+  assert jax.eval_shape(isomax_logits, features, prototypes).dtype == jnp.float32
+
+
+def test_float64_stays_float64():
+  with jax.enable_x64(True):
+    features, prototypes, _ = np.float64(draw(3, 7, 2)[0]), *draw(3, 7, 2)[1:]
+    logits = jitted(features, prototypes, 1.5)
+    assert logits.dtype == jnp.float64
+    np.testing.assert_allclose(
+      logits, oracles.isomax_plus_logits(features, prototypes, 1.5), rtol=1e-13
+    )
+
+
+@pytest.mark.parametrize("batch", [(), (3,), (2, 3)])
+def test_leading_shapes(batch):
+  generator = np.random.default_rng(0)
+  features, prototypes = np.float32(generator.normal(size=(*batch, 4))), draw(3, 4, 5)[1]
+  for function, options in ((isomax_logits, ()), (isomax_plus_logits, (1.5,))):
+    logits = jax.jit(function)(features, prototypes, *options)
+    expected = getattr(oracles, function.__name__)(features, prototypes, *options)
+    np.testing.assert_allclose(logits, expected, rtol=1e-5)
+
+
+def test_same_shapes_are_traced_once():
+  for function, options in ((isomax_logits, ()), (isomax_plus_logits, (1.5,))):
+    compiled = jax.jit(chex.assert_max_traces(function, n=1))
+    for seed in range(2):
+      compiled(jnp.full((4, 2), seed, float), jnp.ones((3, 2)), *options)
+
+
+def test_strict_promotion_of_dtypes_is_enough():
+  features, prototypes, _ = draw(3, 7, 2)
+  with jax.numpy_dtype_promotion("strict"):
+    jax.eval_shape(isomax_logits, features.astype(jnp.bfloat16), prototypes)
+    jax.eval_shape(isomax_plus_logits, features.astype(jnp.bfloat16), prototypes, jnp.float32(1))
+
+
+vectors = hypothesis.extra.numpy.arrays(
+  np.float32, (3, 4), elements=st.floats(-8, 8, width=32).map(lambda x: np.float32(round(x, 2)))
+)
+
+
+@hypothesis.settings(max_examples=40, deadline=None, derandomize=True)
+@hypothesis.given(vectors, vectors, st.permutations(range(3)))
+def test_range_and_class_permutation(features, prototypes, order):
+  logits = jitted(features, prototypes, 1.0)
+  assert ((logits <= 0) & (logits >= -2.000001)).all()
+  permuted = jitted(features, prototypes[np.array(order)], 1.0)
+  np.testing.assert_allclose(permuted, logits[:, np.array(order)], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+  ("arguments", "error", "message"),
+  [
+    ((jnp.ones((2, 3), int), jnp.ones((4, 3)), 1.0), TypeError, "features must be floating, got"),
+    ((jnp.ones((2, 3)), jnp.ones((4, 3), int), 1.0), TypeError, "prototypes must be floating, got"),
+    (
+      (jnp.ones((2, 3)), jnp.ones((4, 3)), jnp.ones(1)),
+      ValueError,
+      "distance_scale must have shape (), got (1,)",
+    ),
+    (
+      (jnp.ones(()), jnp.ones((4, 3)), 1.0),
+      ValueError,
+      "features must have shape [..., 3] to fit prototypes of shape (4, 3), got ()",
+    ),
+    (
+      (jnp.ones((2, 3)), jnp.ones(3), 1.0),
+      ValueError,
+      "prototypes must have shape [classes, features] with a class or more, got (3,)",
+    ),
+  ],
+)
+def test_bad_arguments(arguments, error, message):
+  with pytest.raises(error, match=f"^{re.escape(message)}"):
+    isomax_plus_logits(*arguments)

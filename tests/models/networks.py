@@ -1,0 +1,187 @@
+"""Small configurations of the networks, and what their tests measure and compare with."""
+
+import functools
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from isomax_jax.heads import IsoMaxHead
+from isomax_jax.models import DenseNet, ResNet, WideResNet, create_model
+from tests import oracles
+
+SMALL = {
+  "resnet": functools.partial(ResNet, stage_sizes=(2, 1, 2), widths=(4, 6, 10)),
+  "densenet": functools.partial(DenseNet, block_sizes=(2, 1, 2), growth_rate=3),
+  "wide_resnet": functools.partial(WideResNet, stage_size=2, widening=2),
+}
+CLASSES = 5
+IMAGES = np.random.default_rng(0).normal(size=(4, 8, 8, 3)).astype(np.float32)
+
+
+def small(name, dtype="float32"):
+  """Return the small configuration of a network."""
+  return SMALL[name](IsoMaxHead(CLASSES), dtype=jnp.dtype(dtype))
+
+
+class Forward(NamedTuple):
+  """What came of a forward pass; all but the outputs by path, such as ``"Conv_0/kernel"``."""
+
+  variables: dict
+  outputs: tuple
+  layers: dict
+  statistics: dict
+  gradient: dict
+
+
+@functools.cache
+def initial(name):
+  """Return the variables that a small network starts with."""
+  return jax.jit(functools.partial(small(name).init, train=False))(jax.random.key(0), IMAGES)
+
+
+@functools.cache
+def forward(name, *, train, dtype="float32"):
+  """Run a small network with random variables."""
+  model = small(name, dtype)
+  variables = randomize(initial(name))
+  cotangent = jnp.asarray(np.random.default_rng(1).normal(size=(len(IMAGES), CLASSES)), jnp.float32)
+
+  @jax.jit
+  @functools.partial(jax.grad, has_aux=True)
+  def run(params, batch_stats):
+    outputs, updates = model.apply(
+      {"params": params, "batch_stats": batch_stats},
+      IMAGES,
+      train=train,
+      mutable=["batch_stats", "intermediates"],
+      capture_intermediates=lambda module, _: isinstance(module, nn.Conv | nn.BatchNorm),
+    )
+    return jnp.sum(outputs.logits * cotangent), (outputs, updates)
+
+  gradient, (outputs, updates) = run(variables["params"], variables["batch_stats"])
+  layers = flatten_dict(updates["intermediates"], sep="/")
+  return Forward(
+    variables,
+    outputs,
+    {path.removesuffix("/__call__"): value for path, (value,) in layers.items()},
+    flatten_dict(updates["batch_stats"], sep="/"),
+    flatten_dict(gradient, sep="/"),
+  )
+
+
+def randomize(variables):
+  """Return variables in which scales, biases, statistics and prototypes are random too."""
+  generator = np.random.default_rng(2)
+
+  def draw(path, leaf):
+    if path[-1] in ("scale", "var"):
+      return generator.uniform(0.5, 1.5, leaf.shape).astype(np.float32)
+    if path[-1] in ("bias", "mean", "prototypes"):
+      return generator.normal(size=leaf.shape).astype(np.float32)
+    return np.asarray(leaf)
+
+  flat = flatten_dict(variables)
+  return unflatten_dict({path: draw(path, flat[path]) for path in sorted(flat)})
+
+
+class Layers:
+  """Float64 convolutions and BatchNorms, by the path of their variables.
+
+  Attributes:
+    results: What each gave, by path.
+    statistics: The running statistics afterwards, by path.
+  """
+
+  def __init__(self, variables, *, train):
+    self._params = flatten_dict(variables["params"], sep="/")
+    self._old = flatten_dict(variables["batch_stats"], sep="/")
+    self._train = train
+    self.results = {}
+    self.statistics = {}
+
+  def convolution(self, path, x, *, stride=1):
+    kernel = self._params[f"{path}/kernel"]
+    padding = {1: 0, 3: 1}[kernel.shape[0]]
+    self.results[path] = oracles.convolution(x, kernel, stride=stride, padding=padding)
+    return self.results[path]
+
+  def norm(self, path, x):
+    old = {name: self._old[f"{path}/{name}"].astype(np.float64) for name in ("mean", "var")}
+    new = {"mean": x.mean((0, 1, 2)), "var": x.var((0, 1, 2))}
+    used = new if self._train else old
+    for name in old:
+      moved = 0.9 * old[name] + 0.1 * new[name]
+      self.statistics[f"{path}/{name}"] = moved if self._train else old[name]
+    scale, bias = self._params[f"{path}/scale"], self._params[f"{path}/bias"]
+    self.results[path] = oracles.batch_norm(x, scale, bias, **used)
+    return self.results[path]
+
+
+def assert_equal(forward, layers, maps):
+  """Compare a forward pass with float64 layers, in every layer.
+
+  Args:
+    forward: What the network gave.
+    layers: What the oracle gave.
+    maps: The oracle's activations whose means are the stages; the last gives the features.
+  """
+  assert set(forward.layers) == set(layers.results)
+  assert set(forward.statistics) == set(layers.statistics)
+  for path, expected in layers.results.items():
+    _assert_close(forward.layers[path], expected, path)
+  for path, expected in layers.statistics.items():
+    _assert_close(forward.statistics[path], expected, path)
+  means = [values.mean((1, 2)) for values in maps]
+  for number, (stage, mean) in enumerate(zip(forward.outputs.stages, means, strict=True)):
+    _assert_close(stage, mean, f"stage {number}")
+  _assert_close(forward.outputs.features, means[-1], "features")
+  prototypes = forward.variables["params"]["head"]["prototypes"]
+  _assert_close(forward.outputs.logits, oracles.isomax_logits(means[-1], prototypes), "logits")
+
+
+def _assert_close(actual, expected, path):
+  np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-4, err_msg=path)
+
+
+class Size(NamedTuple):
+  """What a network of ``create_model`` costs on images of 32×32×3."""
+
+  parameters: int
+  multiply_adds: int
+  stages: list
+
+
+def measure(name, num_classes, *, head):
+  """Measure a network without computing anything."""
+  model = create_model(name, num_classes, head=head)
+  images = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
+  initialize = functools.partial(model.init_with_output, train=False)
+  outputs, variables = jax.eval_shape(initialize, jax.random.key(0), images)
+  jaxpr = jax.make_jaxpr(functools.partial(model.apply, train=False))(variables, images)
+  return Size(
+    sum(leaf.size for leaf in jax.tree.leaves(variables["params"])),
+    _multiply_adds(jaxpr),
+    [stage.shape[-1] for stage in outputs.stages],
+  )
+
+
+def _multiply_adds(jaxpr):
+  """Count those of the convolutions and matrix products of a jaxpr and those within it."""
+  total = 0
+  for equation in jaxpr.eqns:
+    size = equation.outvars[0].aval.size
+    if equation.primitive.name == "conv_general_dilated":
+      kernel = equation.invars[1].aval
+      total += size * kernel.size // kernel.shape[equation.params["dimension_numbers"].rhs_spec[0]]
+    elif equation.primitive.name == "dot_general":
+      (contracted, _), _ = equation.params["dimension_numbers"]
+      shape = equation.invars[0].aval.shape
+      total += size * int(np.prod([shape[axis] for axis in contracted]))
+    for value in equation.params.values():
+      if hasattr(value, "eqns"):
+        total += _multiply_adds(value)
+  return total

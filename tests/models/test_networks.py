@@ -1,0 +1,111 @@
+"""What holds for every network, on small configurations."""
+
+import itertools
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax.traverse_util import flatten_dict
+
+from isomax_jax.data import resident
+from isomax_jax.models import create_model
+from isomax_jax.training import OptimConfig, classification_loss, create_state, train_step
+from isomax_jax.training.optim import sgd
+from isomax_jax.training.parallel import AXIS, make_runner
+from tests.models import networks
+
+each_network = pytest.mark.parametrize("name", networks.SMALL)
+
+
+@each_network
+def test_every_convolution_starts_normal_by_its_number_of_outputs(name):
+  params = flatten_dict(networks.initial(name)["params"], sep="/")
+  kernels = {path: np.asarray(leaf) for path, leaf in params.items() if path.endswith("/kernel")}
+  assert set(params) - set(kernels) == {
+    path for path in params if path.endswith(("/scale", "/bias", "/prototypes"))
+  }
+  for path, kernel in kernels.items():
+    z = kernel / np.sqrt(2 / (kernel.shape[0] * kernel.shape[1] * kernel.shape[3]))
+    assert abs(z.std() - 1) < 5 / np.sqrt(2 * z.size), path
+
+
+@each_network
+def test_evaluation_leaves_the_statistics_alone(name):
+  forward = networks.forward(name, train=False)
+  before = flatten_dict(forward.variables["batch_stats"], sep="/")
+  assert set(forward.statistics) == set(before)
+  for path, statistic in before.items():
+    np.testing.assert_array_equal(forward.statistics[path], statistic, err_msg=path)
+
+
+@each_network
+def test_gradient_reaches_every_parameter(name):
+  gradient = networks.forward(name, train=True).gradient
+  assert set(gradient) == set(flatten_dict(networks.initial(name)["params"], sep="/"))
+  for path, leaf in gradient.items():
+    assert np.isfinite(leaf).all(), path
+    assert np.abs(leaf).max() > 1e-3, path
+
+
+@each_network
+def test_bfloat16_agrees_with_float32(name):
+  forward = networks.forward(name, train=True, dtype="bfloat16")
+  expected = networks.forward(name, train=True)
+  assert {leaf.dtype for leaf in forward.layers.values()} == {jnp.dtype("bfloat16")}
+  leaves = [*forward.statistics.values(), *forward.gradient.values(), *forward.outputs.stages]
+  leaves += [forward.outputs.features, forward.outputs.logits]
+  assert {leaf.dtype for leaf in leaves} == {jnp.dtype("float32")}
+  pairs = [(forward.outputs.logits, expected.outputs.logits)]
+  pairs += zip(forward.outputs.stages, expected.outputs.stages, strict=True)
+  for actual, exact in pairs:
+    error = np.linalg.norm(actual - exact) / np.linalg.norm(exact)
+    print(name, error)
+    # Half a unit in the last place is 2**-9.
+    assert 2**-14 < error < 2**-6
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["resnet34", "densenet_bc_100"])
+def test_a_step_is_the_same_through_pmap_and_sharded(name):
+  generator = np.random.default_rng(0)
+  source = resident.Source(
+    generator.integers(0, 256, (8, 32, 32, 3), np.uint8), np.arange(8, dtype=np.int32)
+  )
+  draw = next(resident.draws(8, batch_size=4, seed=0))
+
+  def prepare(key, batch):
+    del key
+    return batch.images.astype(jnp.float32) / 128 - 1
+
+  def run(strategy):
+    axis_name = AXIS if strategy == "pmap" else None
+    model = create_model(name, 10, axis_name=axis_name)
+    optimizer = sgd(OptimConfig(weight_decay=0.0, learning_rate=1e-3), total_steps=2)
+    step = partial(train_step, prepare=prepare, loss=classification_loss(10.0), axis_name=axis_name)
+    runner = make_runner(
+      step, resident.fetch, strategy=strategy, devices=jax.devices()[:4], batch_size=4
+    )
+    state = runner.replicate(create_state(model, optimizer, jax.random.key(0), (32, 32, 3)))
+    arguments = (
+      runner.replicate(source),
+      jax.tree.map(lambda leaf: leaf[None], draw),
+      runner.replicate(jax.random.key(1)),
+    )
+    state, metrics = runner.compile(state, *arguments)(state, *arguments)
+    # After one step, without weight decay, the momentum is the gradient.
+    momentum = next(
+      part.trace
+      for part in jax.tree.leaves(state.opt_state, is_leaf=lambda part: hasattr(part, "trace"))
+      if hasattr(part, "trace")
+    )
+    return jax.device_get((metrics["loss"], momentum))
+
+  (loss, gradient), (other_loss, other_gradient) = run("pmap"), run("sharded")
+  np.testing.assert_allclose(loss, other_loss, rtol=1e-5)
+  for leaf, other in zip(jax.tree.leaves(gradient), jax.tree.leaves(other_gradient), strict=True):
+    assert np.isfinite(leaf).all()
+    error = np.linalg.norm(leaf - other) / np.linalg.norm(other)
+    print(error, leaf.shape)
+    assert error < 1e-3

@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+
+from tests.models import networks
+
+
+@pytest.mark.parametrize(
+  ("head", "num_classes", "parameters"),
+  [
+    ("isomax", 10, 21_282_112),
+    ("softmax", 10, 21_282_122),
+    ("isomax", 100, 21_328_192),
+    ("softmax", 100, 21_328_292),
+  ],
+)
+def test_parameters_of_resnet34(head, num_classes, parameters):
+  assert networks.measure("resnet34", num_classes, head=head).parameters == parameters
+
+
+def test_multiply_adds_and_stages_of_resnet34():
+  size = networks.measure("resnet34", 10, head="softmax")
+  assert size.multiply_adds == 1_159_402_496
+  assert size.stages == [64, 64, 128, 256, 512]
+
+
+def test_size_of_resnet_small():
+  size = networks.measure("resnet_small", 10, head="softmax")
+  assert size.multiply_adds == 27_796_416
+  assert size.stages == [24, 24, 48, 96]
+
+
+@pytest.mark.parametrize("train", [False, True])
+def test_every_layer_equals_float64(train):
+  forward = networks.forward("resnet", train=train)
+  layers = networks.Layers(forward.variables, train=train)
+
+  def relu(x):
+    return np.maximum(x, 0)
+
+  def block(number, x, *, stride=1, projected=False):
+    path = f"BasicBlock_{number}"
+    y = layers.convolution(f"{path}/Conv_0", x, stride=stride)
+    y = relu(layers.norm(f"{path}/BatchNorm_0", y))
+    y = layers.norm(f"{path}/BatchNorm_1", layers.convolution(f"{path}/Conv_1", y))
+    if projected:
+      x = layers.convolution(f"{path}/Conv_2", x, stride=stride)
+      x = layers.norm(f"{path}/BatchNorm_2", x)
+    return relu(x + y)
+
+  stem = relu(layers.norm("BatchNorm_0", layers.convolution("Conv_0", networks.IMAGES)))
+  first = block(1, block(0, stem))
+  second = block(2, first, stride=2, projected=True)
+  third = block(4, block(3, second, stride=2, projected=True))
+  networks.assert_equal(forward, layers, [stem, first, second, third])

@@ -1,0 +1,47 @@
+import numpy as np
+import pytest
+
+from tests.models import networks
+
+
+@pytest.mark.parametrize(
+  ("head", "num_classes", "parameters"),
+  [
+    ("isomax", 10, 36_479_184),
+    ("softmax", 10, 36_479_194),
+    ("isomax", 100, 36_536_784),
+    ("softmax", 100, 36_536_884),
+  ],
+)
+def test_parameters_of_wide_resnet_28_10(head, num_classes, parameters):
+  assert networks.measure("wide_resnet_28_10", num_classes, head=head).parameters == parameters
+
+
+def test_multiply_adds_and_stages_of_wide_resnet_28_10():
+  size = networks.measure("wide_resnet_28_10", 10, head="softmax")
+  assert size.multiply_adds == 5_243_328_768
+  assert size.stages == [16, 160, 320, 640]
+
+
+@pytest.mark.parametrize("train", [False, True])
+def test_every_layer_equals_float64(train):
+  forward = networks.forward("wide_resnet", train=train)
+  layers = networks.Layers(forward.variables, train=train)
+
+  def activate(path, x):
+    return np.maximum(layers.norm(path, x), 0)
+
+  def block(number, x, *, stride=1, projected=False):
+    path = f"PreActivationBlock_{number}"
+    activations = activate(f"{path}/BatchNorm_0", x)
+    y = layers.convolution(f"{path}/Conv_0", activations, stride=stride)
+    y = layers.convolution(f"{path}/Conv_1", activate(f"{path}/BatchNorm_1", y))
+    if projected:
+      x = layers.convolution(f"{path}/Conv_2", activations, stride=stride)
+    return x + y
+
+  stem = layers.convolution("Conv_0", networks.IMAGES)
+  first = block(1, block(0, stem, projected=True))
+  second = block(3, block(2, first, stride=2, projected=True))
+  last = block(5, block(4, second, stride=2, projected=True))
+  networks.assert_equal(forward, layers, [stem, first, second, activate("BatchNorm_0", last)])
