@@ -115,10 +115,9 @@ def _results(runs: Sequence[Run]) -> list[str]:
   pieces += [_html.element("h3", "Each run" if len(runs) > 1 else "This run"), overview(groups)]
   text = (
     "In percent, NLL in nats; after ± the standard deviation over n runs; bold is the best of its "
-    "column. "
-    "AUROC: how often a known image scores higher than an unknown one. TNR@TPR95: unknown images "
-    "rejected where 95 % of the known ones are accepted; FPR@TPR95 is the rest. DTACC: the best "
-    "mean of known accepted and unknown rejected. AUPR: area under precision and recall, with "
+    "column. AUROC: how often a known image scores higher than an unknown one. TNR@TPR95: unknown "
+    "images rejected where 95 % of the known ones are accepted; FPR@TPR95 is the rest. DTACC: the "
+    "best mean of known accepted and unknown rejected. AUPR: area under precision and recall, with "
     "known (in) or unknown (out) images as positives. NLL: negative log-likelihood, and ECE: "
     "expected calibration error, of the class probabilities before they are calibrated."
   )
@@ -257,7 +256,7 @@ def _examples(runs: Sequence[Run]) -> list[str]:
   if runs:
     text = "Solid blue frames: called known. Dashed orange frames: called unknown. Below: score."
     pieces.append(_html.element("p", text, css="soft"))
-  for run in runs:
+  for number, run in enumerate(runs):
     rows = []
     for name in unique(key.partition("|")[0] for key in run.examples):
       words = "Known test images" if name == TEST else f"Unknown: {name}"
@@ -267,7 +266,7 @@ def _examples(runs: Sequence[Run]) -> list[str]:
         if (key := f"{name}|{which}") in run.examples
       ]
       rows.append(_html.pair(pair))
-    pieces.append(_html.details(run.title, rows, opened=run in runs[:2]))
+    pieces.append(_html.details(run.title, rows, opened=number < 2))
   return pieces
 
 

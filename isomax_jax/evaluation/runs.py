@@ -16,7 +16,7 @@ TEST, VALIDATION = "test", "validation"
 _LOGGED = ("loss", "accuracy", "entropy")
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)  # Arrays have no one truth to compare.
 class Run:
   """What a run directory holds; a file that is not there yet is empty or None.
 

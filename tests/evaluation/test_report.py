@@ -341,6 +341,11 @@ def test_runs_of_the_same_settings_have_no_mean(make_run, tmp_path):
   assert [row for row in page.tables[0] if len(row) == 1] == [[str(run)] for run in runs]
 
 
+def test_one_run_given_three_times_has_no_mean(run_dir, tmp_path):
+  page = Page(report([run_dir] * 3, tmp_path / "report.html"))
+  assert f"No mean over runs: {run_dir} and {run_dir} have the" in "".join(page.text)
+
+
 def test_directories_that_are_no_runs_are_named(tmp_path, run_dir):
   with pytest.raises(ValueError, match=r"^run_dirs must name a run directory or more, got none$"):
     write_report([], tmp_path / "report.html")

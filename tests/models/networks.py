@@ -11,6 +11,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from isomax_jax.heads import IsoMaxHead
 from isomax_jax.models import DenseNet, ResNet, WideResNet, create_model
+from isomax_jax.typing import Outputs
 from tests import oracles
 
 SMALL = {
@@ -27,50 +28,64 @@ def small(name, dtype="float32"):
   return SMALL[name](IsoMaxHead(CLASSES), dtype=jnp.dtype(dtype))
 
 
-class Forward(NamedTuple):
-  """What came of a forward pass; all but the outputs by path, such as ``"Conv_0/kernel"``."""
-
-  variables: dict
-  outputs: tuple
-  layers: dict
-  statistics: dict
-  gradient: dict
+# Compiling takes most of the time here, so spend as little on it as gives the same numbers.
+_jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 
 @functools.cache
 def initial(name):
   """Return the variables that a small network starts with."""
-  return jax.jit(functools.partial(small(name).init, train=False))(jax.random.key(0), IMAGES)
+  return _jit(functools.partial(small(name).init, train=False))(jax.random.key(0), IMAGES)
+
+
+class Forward(NamedTuple):
+  """What came of a forward pass.
+
+  Attributes:
+    variables: The variables that went in.
+    outputs: The network's outputs.
+    layers: What each convolution and BatchNorm gave, by path, such as ``"BasicBlock_0/Conv_0"``.
+    statistics: The running statistics afterwards, by path.
+  """
+
+  variables: dict
+  outputs: Outputs
+  layers: dict
+  statistics: dict
 
 
 @functools.cache
 def forward(name, *, train, dtype="float32"):
   """Run a small network with random variables."""
-  model = small(name, dtype)
   variables = randomize(initial(name))
-  cotangent = jnp.asarray(np.random.default_rng(1).normal(size=(len(IMAGES), CLASSES)), jnp.float32)
-
-  @jax.jit
-  @functools.partial(jax.grad, has_aux=True)
-  def run(params, batch_stats):
-    outputs, updates = model.apply(
-      {"params": params, "batch_stats": batch_stats},
-      IMAGES,
-      train=train,
-      mutable=["batch_stats", "intermediates"],
-      capture_intermediates=lambda module, _: isinstance(module, nn.Conv | nn.BatchNorm),
-    )
-    return jnp.sum(outputs.logits * cotangent), (outputs, updates)
-
-  gradient, (outputs, updates) = run(variables["params"], variables["batch_stats"])
+  run = functools.partial(
+    small(name, dtype).apply,
+    train=train,
+    mutable=["batch_stats", "intermediates"],
+    capture_intermediates=lambda module, _: isinstance(module, nn.Conv | nn.BatchNorm),
+  )
+  outputs, updates = _jit(run)(variables, IMAGES)
   layers = flatten_dict(updates["intermediates"], sep="/")
   return Forward(
     variables,
     outputs,
     {path.removesuffix("/__call__"): value for path, (value,) in layers.items()},
     flatten_dict(updates["batch_stats"], sep="/"),
-    flatten_dict(gradient, sep="/"),
   )
+
+
+def gradient(name):
+  """Return the gradient of some function of a small network's logits in training, by path."""
+  variables = randomize(initial(name))
+  weights = jnp.asarray(np.random.default_rng(1).normal(size=(len(IMAGES), CLASSES)), jnp.float32)
+
+  def value(params):
+    outputs, _ = small(name).apply(
+      {**variables, "params": params}, IMAGES, train=True, mutable=["batch_stats"]
+    )
+    return jnp.sum(outputs.logits * weights)
+
+  return flatten_dict(_jit(jax.grad(value))(variables["params"]), sep="/")
 
 
 def randomize(variables):

@@ -1,0 +1,68 @@
+"""What the README shows is run."""
+
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+BASH = [
+  line.partition("#")[0].strip()
+  for block in re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
+  for line in block.splitlines()
+]
+
+
+@pytest.mark.parametrize("block", PYTHON[:2], ids=["linen", "nnx"])
+def test_a_loop_of_ones_own_learns(block):
+  shown = {}
+  exec(compile(block, "README.md", "exec"), shown)
+  assert shown["value"] < 0.1 < 10 * np.log(3)
+  known = np.asarray(shown["scores"])
+  forward = shown["model"]
+  far = 40 * np.eye(8, dtype=np.float32)
+  logits = forward.apply(shown["params"], far) if "params" in shown else forward(far)
+  assert known.shape == (60,)
+  assert np.mean(known) > np.mean(shown["entropic_score"](logits))
+
+
+def test_the_decision_is_what_the_comment_says():
+  lines = PYTHON[2].splitlines()
+  shown = {}
+  exec("\n".join(lines[:-1]), shown)
+  code, _, comment = lines[-1].partition("  # ")
+  assert repr(eval(code, shown)) == comment == "array([False])"
+
+
+def test_every_command_of_the_command_line_is_one(capsys, monkeypatch):
+  """Each is parsed as it stands, and the job behind it is not run."""
+  from isomax_jax.cli import main
+
+  commands = [shlex.split(line)[1:] for line in BASH if line.startswith("isomax-jax")]
+  assert {arguments[0] for arguments in commands} == {"train", "evaluate", "report", "predict"}
+  seen = []
+  for module, job in (
+    ("train", "train"), ("evaluate", "evaluate"), ("predict", "predict_files")
+  ):  # fmt: skip
+    monkeypatch.setattr(
+      f"isomax_jax.jobs.{module}.{job}", lambda *a, job=job, **k: seen.append(job) or []
+    )
+  monkeypatch.setattr(
+    "isomax_jax.evaluation.report.write_report", lambda *a: seen.append("write_report")
+  )
+  for arguments in commands:
+    with pytest.raises(SystemExit) as stop:
+      main.main(arguments)
+    assert stop.value.code == 0, capsys.readouterr().err
+  assert seen == ["train", "evaluate", "write_report", "predict_files"]
+
+
+def test_every_make_target_exists():
+  targets = [line.split()[1] for line in BASH if line.startswith("make ")]
+  assert targets == ["quickstart", "test"]
+  makefile = (ROOT / "Makefile").read_text()
+  assert all(f"\n{target}:" in makefile for target in targets)
