@@ -58,3 +58,5 @@ def _axes(batched):
 # Each takes a function of arrays to arrays and which arguments have a batch axis in front (as all
 # results must), and returns a function of the same arguments and results.
 VARIANTS = {"plain": _plain, "jit": _jit, "vmap": _vmap, "pmap": _pmap, "sharded": _sharded}
+# The ones that a test of the compiled function does not cover already.
+MAPPED = ("vmap", "pmap", "sharded")

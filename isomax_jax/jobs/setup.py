@@ -13,6 +13,8 @@ from isomax_jax.models import create_model
 from isomax_jax.training import TrainConfig
 from isomax_jax.typing import Batch, Outputs
 
+Forward = Callable[[Any, jax.Array], Outputs]
+
 
 class Setup(NamedTuple):
   """The pieces that a config names.
@@ -77,7 +79,7 @@ def make_model(config: TrainConfig, setup: Setup, *, axis_name: str | None = Non
   )
 
 
-def make_forward(model: nn.Module, setup: Setup) -> Callable[[Any, jax.Array], Outputs]:
+def make_forward(model: nn.Module, setup: Setup) -> Forward:
   """Make the jitted forward pass of inference: variables and stored images to outputs."""
 
   @jax.jit

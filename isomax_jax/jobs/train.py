@@ -21,7 +21,7 @@ from isomax_jax.evaluation.benchmark import score_sets
 from isomax_jax.evaluation.predict import predict
 from isomax_jax.evaluation.runs import VALIDATION
 from isomax_jax.jobs.environment import environment
-from isomax_jax.jobs.setup import make_forward, make_model, make_setup
+from isomax_jax.jobs.setup import Forward, make_forward, make_model, make_setup
 from isomax_jax.jobs.trained import Trained, read_config
 from isomax_jax.metrics import accuracy, fit_temperature, negative_log_likelihood
 from isomax_jax.scores import entropic_score
@@ -137,7 +137,9 @@ def train(
         schedule=schedule,
         clock=clock,
         checkpoints=checkpoints,
-        validate=partial(_validate, forward, validation) if len(validation.labels) else None,
+        validate=partial(_validate, forward, config.model.entropic_scale, validation)
+        if len(validation.labels)
+        else None,
         writers=writers,
         interruption=stack.enter_context(listen()) if interruption is None else interruption,
       )
@@ -182,14 +184,20 @@ def _schedule(config: TrainConfig, examples: int, *, platform: str) -> loop.Sche
   def steps(epochs: float) -> int:
     return max(1, round(epochs * steps_per_epoch))
 
+  log = steps(config.run.log_epochs)
+
+  def lines(epochs: float) -> int:
+    # A checkpoint ends a line of the log: between lines it would cut one in two.
+    return log * max(1, round(steps(epochs) / log))
+
   per_dispatch = config.run.steps_per_dispatch or (1 if platform == "cpu" else 50)
   return loop.Schedule(
     total=steps(config.optim.epochs),
     steps_per_epoch=steps_per_epoch,
     per_dispatch=per_dispatch,
-    log=steps(config.run.log_epochs),
-    validate=steps(config.run.validate_epochs),
-    checkpoint=steps(config.run.checkpoint_epochs),
+    log=log,
+    validate=lines(config.run.validate_epochs),
+    checkpoint=lines(config.run.checkpoint_epochs),
   )
 
 
@@ -212,10 +220,13 @@ def _writers(
   return writers
 
 
-def _validate(forward, validation: data.Examples, state: TrainState) -> dict[str, float]:
+def _validate(
+  forward: Forward, entropic_scale: float, validation: data.Examples, state: TrainState
+) -> dict[str, float]:
+  """Measure on the validation images what a step does on a batch, with the loss of training."""
   logits = predict(forward, state.variables, validation.images).logits
   return {
-    "loss": negative_log_likelihood(logits, validation.labels),
+    "loss": negative_log_likelihood(entropic_scale * logits, validation.labels),
     "accuracy": accuracy(logits, validation.labels),
     "entropy": float(-np.mean(entropic_score(logits))),
   }

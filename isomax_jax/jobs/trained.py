@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,11 +13,10 @@ from isomax_jax.detectors import Classifier
 from isomax_jax.evaluation.benchmark import ScoredSet
 from isomax_jax.evaluation.predict import predict
 from isomax_jax.heads import HEADS
-from isomax_jax.jobs.setup import Setup, make_forward, make_model, make_setup
+from isomax_jax.jobs.setup import Forward, Setup, make_forward, make_model, make_setup
 from isomax_jax.training import TrainConfig, create_state, from_json
 from isomax_jax.training.checkpoints import Checkpoints
 from isomax_jax.training.optim import sgd
-from isomax_jax.typing import Outputs
 
 
 class Trained(NamedTuple):
@@ -34,7 +32,7 @@ class Trained(NamedTuple):
   config: TrainConfig
   setup: Setup
   variables: Any
-  forward: Callable[[Any, jax.Array], Outputs]
+  forward: Forward
 
   @property
   def classifier(self) -> Classifier:

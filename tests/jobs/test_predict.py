@@ -64,7 +64,7 @@ def test_only_bad_files_make_only_refusals(trained_run, tmp_path):
 
 def test_a_run_without_a_decision_says_what_is_missing(trained_run, tmp_path):
   (tmp_path / "config.json").write_bytes((trained_run / "config.json").read_bytes())
-  with pytest.raises(ValueError, match="has no decision.json: train it to the end"):
+  with pytest.raises(ValueError, match=r"has no decision.json: train it to the end"):
     predict_files(tmp_path, ["x.png"])
 
 

@@ -98,7 +98,9 @@ def test_every_head_trains_in_bfloat16(tmp_path, digits_dir, head):
 
 
 def test_a_set_without_training_images_lists_those_that_have():
-  with pytest.raises(ValueError, match="letters has no images to train on; sets that have: .*mnist"):
+  with pytest.raises(
+    ValueError, match=r"letters has no images to train on; sets that have: .*mnist"
+  ):
     make_setup(TrainConfig(data=DataConfig(name="letters")))
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from isomax_jax.losses import dismax_logits
 from tests import oracles
-from tests.variants import VARIANTS
+from tests.variants import MAPPED, VARIANTS
 
 jitted = jax.jit(dismax_logits)
 
@@ -47,7 +47,7 @@ def test_values_and_gradients(shape, scale):
   chex.assert_tree_all_finite(actual)
 
 
-@pytest.mark.parametrize("variant", sorted(VARIANTS))
+@pytest.mark.parametrize("variant", MAPPED)
 def test_variants(variant):
   features, prototypes, cotangent = draw(8, 5, 3)
 
@@ -92,7 +92,7 @@ def test_zero_vectors_have_finite_gradients():
     chex.assert_tree_all_finite(gradients)
 
 
-@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float32])
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
 def test_low_precision_is_computed_in_float32(dtype):
   features, prototypes, _ = (jnp.asarray(x, dtype) for x in draw(3, 7, 2))
   logits = jitted(features, prototypes, 1.5)

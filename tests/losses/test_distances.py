@@ -15,7 +15,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from isomax_jax.losses import pairwise_distance
 from tests import oracles
-from tests.variants import VARIANTS
+from tests.variants import MAPPED, VARIANTS
 
 ROWS, CLASSES = 16, 24
 WIDTHS = (1, 2, 8, 64, 512, 2048)
@@ -199,7 +199,7 @@ def test_numerator_of_the_gradient_keeps_its_digits_near_a_prototype(width):
     assert (np.moveaxis(np.asarray(gradient), 1, 0)[~nonzero] == 0).all(), name
 
 
-@pytest.mark.parametrize("variant", sorted(set(VARIANTS) - {"plain"}))
+@pytest.mark.parametrize("variant", MAPPED)
 def test_gradients_in_every_variant(variant):
   generator = np.random.default_rng(0)
   features, prototypes, cotangent = (
@@ -287,7 +287,7 @@ def test_float64_stays_float64():
     )
 
 
-@pytest.mark.parametrize("batch", [(), (3,), (2, 3), (0,), (2, 0)])
+@pytest.mark.parametrize("batch", [(), (2, 3), (0,), (2, 0)])
 def test_leading_shapes(batch):
   generator = np.random.default_rng(0)
   features = np.float32(generator.normal(size=(*batch, 4)))

@@ -11,7 +11,7 @@ import pytest
 
 from isomax_jax.losses import outlier_exposure
 from tests import oracles
-from tests.variants import VARIANTS
+from tests.variants import MAPPED, VARIANTS
 
 OPTIONS = {"entropic_scale": 10.0}
 jitted = jax.jit(outlier_exposure)
@@ -44,7 +44,7 @@ def test_values_and_gradients(rows, classes, entropic_scale):
   assert_gradient(gradient, oracles.outlier_exposure_gradient(logits, cotangent, **options))
 
 
-@pytest.mark.parametrize("variant", sorted(VARIANTS))
+@pytest.mark.parametrize("variant", MAPPED)
 def test_variants(variant):
   logits, cotangent = draw(8, 5)
   loss, gradient = VARIANTS[variant](loss_and_gradient, (True, True))(logits, cotangent)
@@ -90,7 +90,7 @@ def test_uniform_logits_are_the_minimum():
   np.testing.assert_allclose(gradient, np.zeros((2, 7)), atol=1e-6)
 
 
-@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float32])
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
 def test_low_precision_is_computed_in_float32(dtype):
   logits = jnp.asarray(draw(8, 5)[0], dtype)
   loss = jitted(logits)

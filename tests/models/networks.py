@@ -162,30 +162,36 @@ def _assert_close(actual, expected, path):
   np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-4, err_msg=path)
 
 
-class Size(NamedTuple):
-  """What a network of ``create_model`` costs on images of 32×32×3."""
-
-  parameters: int
-  multiply_adds: int
-  stages: list
-
-
-def measure(name, num_classes, *, head):
-  """Measure a network without computing anything."""
+def trace(name, num_classes, *, head="softmax"):
+  """Return a network of ``create_model``, and its shapes for an image of 32×32×3."""
   model = create_model(name, num_classes, head=head)
-  images = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
+  image = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
   initialize = functools.partial(model.init_with_output, train=False)
-  outputs, variables = jax.eval_shape(initialize, jax.random.key(0), images)
-  jaxpr = jax.make_jaxpr(functools.partial(model.apply, train=False))(variables, images)
-  return Size(
-    sum(leaf.size for leaf in jax.tree.leaves(variables["params"])),
-    _multiply_adds(jaxpr),
-    [stage.shape[-1] for stage in outputs.stages],
+  outputs, variables = jax.eval_shape(initialize, jax.random.key(0), image)
+  return model, image, outputs, variables
+
+
+def count_parameters(name, num_classes, *, head):
+  *_, variables = trace(name, num_classes, head=head)
+  return sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
+
+
+def count_multiply_adds(name, num_classes):
+  """Count those of the convolutions and matrix products for one image."""
+  model, image, _, variables = trace(name, num_classes)
+  return _multiply_adds(
+    jax.make_jaxpr(functools.partial(model.apply, train=False))(variables, image)
   )
 
 
+def stage_shapes(name):
+  _, _, outputs, _ = trace(name, 10)
+  assert outputs.stages[-1].shape == outputs.features.shape
+  return [stage.shape for stage in outputs.stages]
+
+
 def _multiply_adds(jaxpr):
-  """Count those of the convolutions and matrix products of a jaxpr and those within it."""
+  """Count those of a jaxpr and of the jaxprs within it."""
   total = 0
   for equation in jaxpr.eqns:
     size = equation.outvars[0].aval.size

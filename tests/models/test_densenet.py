@@ -14,13 +14,12 @@ from tests.models import networks
   ],
 )
 def test_parameters_of_densenet_bc_100(head, num_classes, parameters):
-  assert networks.measure("densenet_bc_100", num_classes, head=head).parameters == parameters
+  assert networks.count_parameters("densenet_bc_100", num_classes, head=head) == parameters
 
 
 def test_multiply_adds_and_stages_of_densenet_bc_100():
-  size = networks.measure("densenet_bc_100", 10, head="softmax")
-  assert size.multiply_adds == 287_929_692
-  assert size.stages == [24, 108, 150, 342]
+  assert networks.count_multiply_adds("densenet_bc_100", 10) == 287_929_692
+  assert networks.stage_shapes("densenet_bc_100") == [(1, 24), (1, 108), (1, 150), (1, 342)]
 
 
 @pytest.mark.parametrize("train", [False, True])

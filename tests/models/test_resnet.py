@@ -14,19 +14,17 @@ from tests.models import networks
   ],
 )
 def test_parameters_of_resnet34(head, num_classes, parameters):
-  assert networks.measure("resnet34", num_classes, head=head).parameters == parameters
+  assert networks.count_parameters("resnet34", num_classes, head=head) == parameters
 
 
 def test_multiply_adds_and_stages_of_resnet34():
-  size = networks.measure("resnet34", 10, head="softmax")
-  assert size.multiply_adds == 1_159_402_496
-  assert size.stages == [64, 64, 128, 256, 512]
+  assert networks.count_multiply_adds("resnet34", 10) == 1_159_402_496
+  assert networks.stage_shapes("resnet34") == [(1, 64), (1, 64), (1, 128), (1, 256), (1, 512)]
 
 
 def test_size_of_resnet_small():
-  size = networks.measure("resnet_small", 10, head="softmax")
-  assert size.multiply_adds == 27_796_416
-  assert size.stages == [24, 24, 48, 96]
+  assert networks.count_multiply_adds("resnet_small", 10) == 27_796_416
+  assert networks.stage_shapes("resnet_small") == [(1, 24), (1, 24), (1, 48), (1, 96)]
 
 
 @pytest.mark.parametrize("train", [False, True])

@@ -14,13 +14,12 @@ from tests.models import networks
   ],
 )
 def test_parameters_of_wide_resnet_28_10(head, num_classes, parameters):
-  assert networks.measure("wide_resnet_28_10", num_classes, head=head).parameters == parameters
+  assert networks.count_parameters("wide_resnet_28_10", num_classes, head=head) == parameters
 
 
 def test_multiply_adds_and_stages_of_wide_resnet_28_10():
-  size = networks.measure("wide_resnet_28_10", 10, head="softmax")
-  assert size.multiply_adds == 5_243_328_768
-  assert size.stages == [16, 160, 320, 640]
+  assert networks.count_multiply_adds("wide_resnet_28_10", 10) == 5_243_328_768
+  assert networks.stage_shapes("wide_resnet_28_10") == [(1, 16), (1, 160), (1, 320), (1, 640)]
 
 
 @pytest.mark.parametrize("train", [False, True])

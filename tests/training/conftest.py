@@ -26,9 +26,7 @@ def make_step():
   """The train step, over an axis or not."""
 
   def make(axis_name=None):
-    return partial(
-      train_step, prepare=prepare, loss=classification_loss(10.0), axis_name=axis_name
-    )
+    return partial(train_step, prepare=prepare, loss=classification_loss(10.0), axis_name=axis_name)
 
   return make
 

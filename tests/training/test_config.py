@@ -51,7 +51,10 @@ def test_the_entropic_scale_is_the_heads_own_unless_given(head, scale):
     (lambda: from_json({"speed": 3}), "unknown options in config: speed"),
     (lambda: from_json({"optim": {"milestones": 3}}), "optim holds a value of the wrong type"),
     (lambda: from_json({"model": 3}), "model must be an object, got 3"),
-    (lambda: from_json({"optim": {"epochs": "many"}}), "optim.epochs must be a positive, finite number, got .many."),
+    (
+      lambda: from_json({"optim": {"epochs": "many"}}),
+      "optim.epochs must be a positive, finite number, got .many.",
+    ),
   ],
 )
 def test_what_is_wrong_is_named(make, message):

@@ -30,9 +30,7 @@ def test_steps_equal_sgd_written_out():
 
 
 def test_milestones_that_fall_together_decay_twice():
-  optimizer = sgd(
-    OptimConfig(milestones=(0.5, 0.6), momentum=0.0, weight_decay=0.0), total_steps=2
-  )
+  optimizer = sgd(OptimConfig(milestones=(0.5, 0.6), momentum=0.0, weight_decay=0.0), total_steps=2)
   params = jax.numpy.ones(1)
   state = optimizer.init(params)
   rates = []

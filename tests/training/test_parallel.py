@@ -35,9 +35,7 @@ def run(examples, step, state, *, strategy, devices, per_dispatch):
 
 @pytest.fixture(scope="module")
 def reference(examples, make_step, make_state):
-  return run(
-    examples, make_step(), make_state(), strategy="sharded", devices=1, per_dispatch=1
-  )
+  return run(examples, make_step(), make_state(), strategy="sharded", devices=1, per_dispatch=1)
 
 
 @pytest.mark.parametrize(
@@ -92,11 +90,11 @@ def test_what_a_missing_average_over_devices_does_is_seen(
 
 
 def test_a_batch_that_does_not_divide_names_the_nearest_sizes(make_step):
-  with pytest.raises(ValueError, match="multiple of the 4 devices, got 10; nearest: 8 or 12"):
+  with pytest.raises(ValueError, match=r"multiple of the 4 devices, got 10; nearest: 8 or 12"):
     make_runner(
       make_step(), resident.fetch, strategy="sharded", devices=jax.devices(), batch_size=10
     )
-  with pytest.raises(ValueError, match="got 3; nearest: 4$"):
+  with pytest.raises(ValueError, match=r"got 3; nearest: 4$"):
     make_runner(
       make_step(), resident.fetch, strategy="sharded", devices=jax.devices(), batch_size=3
     )
@@ -104,6 +102,4 @@ def test_a_batch_that_does_not_divide_names_the_nearest_sizes(make_step):
 
 def test_an_unknown_strategy_lists_the_known_ones(make_step):
   with pytest.raises(ValueError, match="unknown strategy 'ring'; known: pmap, sharded"):
-    make_runner(
-      make_step(), resident.fetch, strategy="ring", devices=jax.devices(), batch_size=8
-    )
+    make_runner(make_step(), resident.fetch, strategy="ring", devices=jax.devices(), batch_size=8)

@@ -1,0 +1,129 @@
+"""How a data set is described before a byte of it is read."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
+
+
+class ChannelStatistics(NamedTuple):
+  """Constants of a whole set by which its pixels are normalised: ``(pixels - mean) / std``.
+
+  Attributes:
+    mean: Mean of each channel, in pixels of [0, 1].
+    std: Standard deviation of each channel, in pixels of [0, 1].
+  """
+
+  mean: tuple[float, ...]
+  std: tuple[float, ...]
+
+
+class Archive(NamedTuple):
+  """A file or folder that a set is made from.
+
+  Attributes:
+    name: Its name, under which it is looked for.
+    url: Where it is downloaded from; None if only the user has it.
+    checksum: ``"sha256:..."`` or ``"md5:..."`` of what the publisher distributes.
+    size: Bytes of what the publisher distributes.
+    other_names: Other names of files that hold the same images.
+  """
+
+  name: str
+  url: str | None = None
+  checksum: str | None = None
+  size: int = 0
+  other_names: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DataSpec:
+  """Describe a data set: a new one is an entry in ``specs.py`` and a file in ``builders``.
+
+  Attributes:
+    name: Name of the set, of its TFDS builder and of the file in ``builders``; a configuration
+      follows after a slash.
+    image_shape: Height, width and channels of every image.
+    class_names: Name of each class, in the order of the labels.
+    splits: Number of examples of each split.
+    role: Whether it may be the known set (``"in"``), the unknown one (``"out"``) or both.
+    description: What the images show and how they were made.
+    source: Where the images come from, with the attribution that their licence asks for.
+    licence: Licence of the images.
+    version: Version of what is prepared from the source.
+    archives: What it is made from; none if it is packaged or generated and needs no network.
+    normalization: ``"image"`` standardises each image by its own mean and deviation; constants
+      of the set do it for all images alike. An out-set is normalised as its in-set is.
+    crop_padding: Zeros around an image from which training crops are taken, in pixels.
+    flip: Whether training flips images left to right.
+  """
+
+  name: str
+  image_shape: tuple[int, int, int]
+  class_names: tuple[str, ...]
+  splits: Mapping[str, int] = dataclasses.field(hash=False)
+  role: Literal["in", "out", "in, out"]
+  description: str
+  source: str
+  licence: str
+  version: str = "1.0.0"
+  archives: tuple[Archive, ...] = ()
+  normalization: Literal["image"] | ChannelStatistics = "image"
+  crop_padding: int = 0
+  flip: bool = False
+
+  def num_bytes(self, split: str | None = None) -> int:
+    """Return the bytes of the decoded images of a split, or of all of them.
+
+    Example:
+      >>> from isomax_jax.data import get_spec
+      >>> get_spec("letters").num_bytes("test")
+      493920
+    """
+    count = sum(self.splits.values()) if split is None else self.splits[split]
+    return count * math.prod(self.image_shape)
+
+
+def spec_to_json(spec: DataSpec) -> dict[str, Any]:
+  """Return a description as a dictionary of plain values; without archives, which are fetched.
+
+  Example:
+    >>> from isomax_jax.data import get_spec
+    >>> spec_to_json(get_spec("photos"))["splits"]
+    {'test': 660}
+  """
+  values = {field.name: getattr(spec, field.name) for field in dataclasses.fields(spec)}
+  del values["archives"]
+  if isinstance(spec.normalization, ChannelStatistics):
+    values["normalization"] = spec.normalization._asdict()
+  return values
+
+
+def spec_from_json(values: Any) -> DataSpec:
+  """Make a description from what :func:`spec_to_json` gave, maybe by way of JSON text.
+
+  Raises:
+    ValueError: If fields are missing, unknown or of another kind.
+
+  Example:
+    >>> from isomax_jax.data import get_spec
+    >>> spec_from_json(spec_to_json(get_spec("photos"))) == get_spec("photos")
+    True
+  """
+  try:
+    normalization = values["normalization"]
+    if normalization != "image":
+      normalization = ChannelStatistics(
+        **{name: tuple(map(float, constants)) for name, constants in normalization.items()}
+      )
+    return DataSpec(
+      **{
+        **values,
+        "image_shape": tuple(map(int, values["image_shape"])),
+        "class_names": tuple(map(str, values["class_names"])),
+        "splits": {str(split): int(count) for split, count in values["splits"].items()},
+        "normalization": normalization,
+      }
+    )
+  except (AttributeError, KeyError, TypeError, ValueError) as error:
+    raise ValueError(f"not the description of a data set: {error}") from error
