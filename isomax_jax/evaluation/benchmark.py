@@ -51,6 +51,14 @@ def score_sets(
 
   Returns:
     From ``"DETECTOR|SET"`` to scores, shape ``[examples]``, float64.
+
+  Example:
+    >>> from isomax_jax.detectors import create_detector
+    >>> logits = np.array([[0.0, 0.0], [9.0, 0.0]], np.float32)
+    >>> outputs = Outputs(logits, features=np.zeros((2, 4), np.float32))
+    >>> test = ScoredSet(np.zeros((2, 6, 6, 1), np.uint8), np.array([0, 1]), outputs)
+    >>> score_sets({"max_logit": create_detector("max_logit")}, None, {"test": test})
+    {'max_logit|test': array([0., 9.])}
   """
   scores = {}
   for name, detector in detectors.items():
@@ -80,7 +88,13 @@ class Measurement(NamedTuple):
 
 
 def classification_measurements(logits: np.ndarray, labels: np.ndarray) -> Iterator[Measurement]:
-  """Measure accuracy, negative log-likelihood and calibration error of the known test images."""
+  """Measure accuracy, negative log-likelihood and calibration error of the known test images.
+
+  Example:
+    >>> logits = np.array([[0.0, 5.0], [5.0, 0.0]])
+    >>> next(classification_measurements(logits, np.array([1, 1])))[2:]
+    ('accuracy', 0.5, 2, 0)
+  """
   for metric in (accuracy, negative_log_likelihood, expected_calibration_error):
     yield Measurement(None, None, metric.__name__, metric(logits, labels), len(labels), 0)
 
@@ -93,6 +107,11 @@ def detection_measurements(scores: Mapping[str, np.ndarray]) -> Iterator[Measure
 
   Yields:
     Every detection metric of every detector and unknown set.
+
+  Example:
+    >>> scores = {"energy|test": np.array([2.0, 3.0]), "energy|letters": np.array([1.0])}
+    >>> next(detection_measurements(scores))
+    Measurement(detector='energy', out_set='letters', metric='auroc', value=1.0, n_in=2, n_out=1)
   """
   for key, out_scores in scores.items():
     detector, _, out_set = key.partition("|")

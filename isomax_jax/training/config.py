@@ -134,7 +134,12 @@ class TrainConfig:
 
 
 def to_json(config: TrainConfig) -> dict[str, Any]:
-  """Return the config as nested dictionaries of plain values."""
+  """Return the config as nested dictionaries of plain values.
+
+  Example:
+    >>> to_json(TrainConfig())["model"]["head"]
+    'isomax'
+  """
   return dataclasses.asdict(config)
 
 
@@ -143,6 +148,10 @@ def from_json(values: dict[str, Any]) -> TrainConfig:
 
   Raises:
     ValueError: If a section or an option is unknown or a value does not pass its check.
+
+  Example:
+    >>> from_json({"model": {"head": "softmax"}}).model.entropic_scale
+    1.0
   """
   sections = {
     "data": DataConfig, "model": ModelConfig, "optim": OptimConfig, "run": RunConfig
@@ -169,7 +178,12 @@ def _section(cls: type, name: str, values: Any) -> Any:
 
 
 def differences(config: TrainConfig, other: TrainConfig) -> list[str]:
-  """List the options, other than of ``run``, in which two configs differ, as ``name: a != b``."""
+  """List the options, other than of ``run``, in which two configs differ.
+
+  Example:
+    >>> differences(TrainConfig(), TrainConfig(seed=1))
+    ['seed: 0 != 1']
+  """
   lines = []
   for section in ("data", "model", "optim"):
     ours, theirs = getattr(config, section), getattr(other, section)

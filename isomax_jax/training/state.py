@@ -39,6 +39,13 @@ def create_state(
 
   Returns:
     The state at step 0.
+
+  Example:
+    >>> from isomax_jax.models import create_model
+    >>> model = create_model("small_cnn", num_classes=8)
+    >>> state = create_state(model, optax.sgd(0.1), jax.random.key(0), (28, 28, 1))
+    >>> int(state.step), sorted(state.variables)
+    (0, ['batch_stats', 'params'])
   """
   initialise = jax.jit(lambda key, images: model.init(key, images, train=False))
   variables = initialise(key, jnp.zeros((1, *image_shape)))

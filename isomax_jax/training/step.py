@@ -23,6 +23,12 @@ def classification_loss(entropic_scale: float) -> Loss:
 
   Returns:
     A function of outputs and batch to losses, shape ``[batch]``.
+
+  Example:
+    >>> outputs = Outputs(logits=jnp.array([[-1.0, -1.0]]), features=jnp.zeros((1, 4)))
+    >>> batch = Batch(images=None, labels=jnp.array([1]), positions=jnp.array([0]))
+    >>> print(classification_loss(10.0)(outputs, batch).round(4))
+    [0.6931]
   """
 
   def loss(outputs: Outputs, batch: Batch) -> jax.Array:
@@ -54,6 +60,21 @@ def train_step(
   Returns:
     The new state, and the means over the global batch of ``loss``, ``accuracy`` and ``entropy``
     (nats, of the probabilities without an entropic scale).
+
+  Example:
+    >>> import optax
+    >>> from functools import partial
+    >>> from isomax_jax.models import create_model
+    >>> from isomax_jax.training import create_state
+    >>> model = create_model("small_cnn", num_classes=8)
+    >>> state = create_state(model, optax.sgd(0.1), jax.random.key(0), (28, 28, 1))
+    >>> step = jax.jit(partial(
+    ...     train_step, prepare=lambda key, batch: batch.images / 255, loss=classification_loss(10.0)))
+    >>> images = jnp.ones((4, 28, 28, 1), jnp.uint8)
+    >>> batch = Batch(images, labels=jnp.arange(4), positions=jnp.arange(4))
+    >>> state, metrics = step(state, batch, jax.random.key(1))
+    >>> int(state.step), float(metrics["entropy"].round(3))  # log(8): prototypes start at zero
+    (1, 2.079)
   """
   images = prepare(jax.random.fold_in(key, state.step), batch)
 

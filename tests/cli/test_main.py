@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -122,24 +123,24 @@ def test_an_unknown_head_lists_the_known_ones(run_command, tmp_path):
   assert "unknown model.head 'relu'; known: dismax, isomax, isomax_plus, softmax" in errors
 
 
-def failures(trained_run, tmp_path):
-  image = tmp_path / "digit.png"
+def failures(run, folder):
+  new, image = folder / "r", folder / "digit.png"
   return {
-    "unknown set": (("train", "--data", "cats", "--workdir", tmp_path / "r"), "unknown data set 'cats'"),
-    "no training set": (("train", "--data", "letters", "--workdir", tmp_path / "r"), "no images to train"),
-    "class": (("train", "--data", "mnist_5k:0,12", "--workdir", tmp_path / "r"), "12"),
-    "another config": (("train", "--workdir", trained_run), "run of another config"),
-    "no run": (("evaluate", tmp_path), "not a run directory"),
-    "no such run": (("predict", tmp_path / "nowhere", image), "nowhere"),
-    "no image": (("predict", trained_run, tmp_path / "no.png"), "no.png"),
-    "nothing to predict": (("predict", trained_run), "images must name"),
-    "two formats": (("predict", trained_run, image, "--json", "--csv"), "exclude each other"),
-    "two reports": (("report", trained_run, trained_run), "--output"),
-    "report of nothing": (("report", tmp_path), "config.json is missing"),
-  }  # fmt: skip
+    "unknown set": (("train", "--data", "cats", "--workdir", new), "unknown data set 'cats'"),
+    "no training set": (("train", "--data", "letters", "--workdir", new), "no images to train"),
+    "class": (("train", "--data", "mnist_5k:0,12", "--workdir", new), "12"),
+    "another config": (("train", "--workdir", run), "run of another config"),
+    "no run": (("evaluate", folder), "not a run directory"),
+    "no such run": (("predict", folder / "nowhere", image), "nowhere"),
+    "no image": (("predict", run, folder / "no.png"), "no.png"),
+    "nothing to predict": (("predict", run), "images must name"),
+    "two formats": (("predict", run, image, "--json", "--csv"), "exclude each other"),
+    "two reports": (("report", run, run), "--output"),
+    "report of nothing": (("report", folder), "config.json is missing"),
+  }
 
 
-@pytest.mark.parametrize("name", list(failures("", __import__("pathlib").Path())))
+@pytest.mark.parametrize("name", list(failures(None, Path())))
 def test_failures_are_one_line_and_code_1(run_command, trained_run, digit, tmp_path, name):
   arguments, expected = failures(trained_run, tmp_path)[name]
   code, _, errors = run_command(*arguments)

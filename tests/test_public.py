@@ -1,0 +1,28 @@
+"""Every public function shows how it is used, and a doctest runs it."""
+
+import importlib
+import inspect
+
+import pytest
+
+PACKAGES = (
+  "data", "decision", "detectors", "evaluation", "evaluation.benchmark", "evaluation.plots",
+  "evaluation.predict", "evaluation.report", "heads", "heads.nnx", "losses", "metrics", "models",
+  "scores", "training", "training.parallel",
+)  # fmt: skip
+
+
+def public_functions():
+  for package in PACKAGES:
+    module = importlib.import_module(f"isomax_jax.{package}")
+    for name, value in vars(module).items():
+      ours = getattr(value, "__module__", "").startswith("isomax_jax")
+      if inspect.isfunction(value) and ours and not name.startswith("_"):
+        yield f"{package}.{name}", value
+
+
+@pytest.mark.parametrize("function", [pytest.param(f, id=name) for name, f in public_functions()])
+def test_a_public_function_has_an_example(function):
+  text = inspect.getdoc(function)
+  assert text
+  assert ">>> " in text
