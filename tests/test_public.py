@@ -16,7 +16,9 @@ def public_functions():
   for package in PACKAGES:
     module = importlib.import_module(f"isomax_jax.{package}")
     for name, value in vars(module).items():
-      ours = getattr(value, "__module__", "").startswith("isomax_jax")
+      # A package's re-exports are public; what a module imports is not.
+      home = "isomax_jax." if hasattr(module, "__path__") else module.__name__
+      ours = getattr(value, "__module__", "").startswith(home)
       if inspect.isfunction(value) and ours and not name.startswith("_"):
         yield f"{package}.{name}", value
 

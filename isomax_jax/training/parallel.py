@@ -55,6 +55,20 @@ def make_runner(
 
   Raises:
     ValueError: If the strategy is unknown or the batch does not divide by the devices.
+
+  Example:
+    >>> def step(state, batch, key):
+    ...   return state + batch.sum(), {"mean": batch.mean()}
+    >>> runner = make_runner(
+    ...     step, lambda source, draw: source[draw], strategy="sharded",
+    ...     devices=jax.devices()[:1], batch_size=2)
+    >>> arguments = runner.replicate((np.zeros(()), np.arange(5.0), jax.random.key(0)))
+    >>> state, source, key = arguments
+    >>> draws = np.array([[1, 2], [3, 4]])  # Two steps of two examples.
+    >>> run = runner.compile(state, source, draws, key)
+    >>> state, metrics = run(state, source, draws, key)
+    >>> float(state), metrics["mean"].tolist()
+    (10.0, [1.5, 3.5])
   """
   _checks.one_of("strategy", strategy, ("pmap", "sharded"))
   count = len(devices)

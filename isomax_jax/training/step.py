@@ -73,7 +73,7 @@ def train_step(
     >>> images = jnp.ones((4, 28, 28, 1), jnp.uint8)
     >>> batch = Batch(images, labels=jnp.arange(4), positions=jnp.arange(4))
     >>> state, metrics = step(state, batch, jax.random.key(1))
-    >>> int(state.step), float(metrics["entropy"].round(3))  # log(8): prototypes start at zero
+    >>> int(state.step), round(float(metrics["entropy"]), 3)  # log(8): prototypes start at zero
     (1, 2.079)
   """
   images = prepare(jax.random.fold_in(key, state.step), batch)
