@@ -191,7 +191,7 @@ def training_curves(runs: Sequence[Run]) -> Figure:
     panels[0].set_yscale("log")
   # The first epochs would take the axis from the rest.
   if accuracies:
-    panels[1].set_ylim(bottom=10 * np.floor(np.nanquantile(accuracies, 0.05) / 10))
+    panels[1].set_ylim(10 * np.floor(np.nanquantile(accuracies, 0.05) / 10), 100.5)
   classes = {len(run.decision["class_names"]) for run in runs if run.decision is not None}
   if len(classes) == 1:
     _panels.mark_maximum_entropy(panels[2], classes.pop())

@@ -4,6 +4,7 @@ import datetime
 import os
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,24 +27,31 @@ from isomax_jax.jobs.trained import Trained, load_trained
 _EXAMPLES = 8
 
 
-def default_out_sets(reference: data.Reference) -> list[str]:
+def default_out_sets(
+  reference: data.Reference, *, data_dir: str | os.PathLike[str] | None = None
+) -> list[str]:
   """List what a known set is compared with unless told: its other classes, and the out-sets.
 
   Args:
     reference: The known set and its known classes.
+    data_dir: Where sets are kept; see :func:`isomax_jax.data.load`.
 
   Returns:
-    References of sets whose images have the known set's shape.
+    References of sets whose images have the known set's shape and which are prepared, or need
+    nothing to be fetched.
 
   Example:
     >>> default_out_sets(data.parse_reference("mnist_5k:0-7"))
     ['mnist_5k:8,9', 'letters', 'photos']
   """
-  spec = data.get_spec(reference.name)
+  spec = data.get_spec(reference.name, data_dir=data_dir)
   out_sets = [
     other.name
     for other in data.SPECS.values()
-    if other.role == "out" and other.image_shape == spec.image_shape
+    if "out" in other.role
+    and other.name != reference.name
+    and other.image_shape == spec.image_shape
+    and (not other.archives or data.is_prepared(other, data_dir=data_dir))
   ]
   if reference.classes is None:
     return out_sets
@@ -82,7 +90,7 @@ def evaluate(
   trained = load_trained(run_dir)
   reference = trained.setup.reference
   if out_sets is None:
-    out_sets = default_out_sets(reference)
+    out_sets = default_out_sets(reference, data_dir=data_dir)
   unknown = {out_set: _load_unknown(trained, out_set, data_dir) for out_set in out_sets}
   test = data.load(reference.name, "test", classes=reference.classes, data_dir=data_dir)
   _, validation = data.split_validation(
@@ -131,8 +139,9 @@ def _load_unknown(
   trained: Trained, out_set: str, data_dir: str | os.PathLike[str] | None
 ) -> data.Examples:
   """Load an unknown set after checking that none of it is known and that its images fit."""
-  known, other = trained.setup.reference, data.parse_reference(out_set)
-  spec = data.get_spec(other.name)
+  find = partial(data.get_spec, data_dir=data_dir)
+  known, other = trained.setup.reference, data.parse_reference(out_set, find=find)
+  spec = find(other.name)
   if spec.image_shape != trained.setup.spec.image_shape:
     raise ValueError(
       f"out-set {out_set} must have images of shape {trained.setup.spec.image_shape} as "

@@ -28,7 +28,7 @@ from isomax_jax.training.interruption import Interrupted, Interruption, listen
 KNOWN_DIGITS = ("0-7", "2-9", "0-3,6-9")
 HEADS = ("softmax", "isomax")
 SETS = ("mnist_5k", "letters", "photos")
-SAMPLES = 50
+SAMPLES = 100
 
 
 class Job(NamedTuple):
@@ -252,7 +252,7 @@ def write_samples(
       count = SAMPLES // len(sources)
       for number, index in enumerate(generator.choice(len(examples.labels), count, replace=False)):
         label = examples.labels[index] if classes is None else classes[examples.labels[index]]
-        path = folder / kind / f"{name}-{number:02d}-{names[label]}.png"
+        path = folder / kind / f"{name}-{number:03d}-{names[label]}.png"
         Image.fromarray(examples.images[index, ..., 0]).save(path)
         files[kind].append(path)
   return files

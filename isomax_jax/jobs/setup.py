@@ -34,14 +34,20 @@ class Setup(NamedTuple):
   prepare: Callable[[jax.Array, Batch], jax.Array]
 
 
-def make_setup(config: TrainConfig) -> Setup:
+def make_setup(
+  config: TrainConfig, *, find: Callable[[str], data.DataSpec] = data.get_spec
+) -> Setup:
   """Look up what a config names.
+
+  Args:
+    config: The config.
+    find: Function of a set's name to its description.
 
   Raises:
     ValueError: If the set or a class is unknown, or the set is no training set.
   """
-  reference = data.parse_reference(config.data.name)
-  spec = data.get_spec(reference.name)
+  reference = data.parse_reference(config.data.name, find=find)
+  spec = find(reference.name)
   if "train" not in spec.splits:
     trainable = ", ".join(name for name, other in data.SPECS.items() if "train" in other.splits)
     raise ValueError(f"{spec.name} has no images to train on; sets that have: {trainable}")

@@ -4,7 +4,7 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from isomax_jax import data
-from isomax_jax.data import resident
+from isomax_jax.data import resident, stream
 from isomax_jax.decision import choose_threshold
 from isomax_jax.detectors import create_detector
 from isomax_jax.evaluation._files import write_atomically
@@ -22,7 +22,7 @@ from isomax_jax.evaluation.predict import predict
 from isomax_jax.evaluation.runs import VALIDATION
 from isomax_jax.jobs.environment import environment
 from isomax_jax.jobs.setup import Forward, make_forward, make_model, make_setup
-from isomax_jax.jobs.trained import Trained, read_config
+from isomax_jax.jobs.trained import SPEC_FILE, Trained, read_config, read_spec
 from isomax_jax.metrics import accuracy, fit_temperature, negative_log_likelihood
 from isomax_jax.scores import entropic_score
 from isomax_jax.training import (
@@ -81,7 +81,8 @@ def train(
     Interrupted: If it was asked to stop; the state is saved.
   """
   workdir = Path(workdir)
-  setup = make_setup(config)
+  setup = make_setup(config, find=partial(data.get_spec, data_dir=data_dir))
+  streamed = _is_streamed(config, setup.spec)
   devices = jax.devices()
   strategy = config.run.strategy
   if strategy == "auto":
@@ -95,15 +96,24 @@ def train(
   )
   batch_size = config.optim.batch_size
   runner = parallel.make_runner(
-    step, resident.fetch, strategy=strategy, devices=devices, batch_size=batch_size
+    step,
+    stream.fetch if streamed else resident.fetch,
+    strategy=strategy,
+    devices=devices,
+    batch_size=batch_size,
   )
 
   _open_workdir(workdir, config, fresh=fresh)
+  _keep_spec(workdir, setup.spec)
+  read = data.open_split if streamed else data.load
   training, validation = data.split_validation(
-    data.load(setup.reference.name, "train", classes=setup.reference.classes, data_dir=data_dir),
+    read(setup.reference.name, "train", classes=setup.reference.classes, data_dir=data_dir),
     config.data.validation,
     seed=config.seed,
   )
+  if streamed:
+    validation = validation.read_all()
+  source, draws = _source_and_draws(training, config)
   schedule = _schedule(config, len(training.labels), platform=devices[0].platform)
   key = jax.random.key(config.seed)
   initial_key, step_key = jax.random.split(key)
@@ -130,8 +140,8 @@ def train(
       state = loop.fit(
         state,
         runner=runner,
-        source=runner.replicate(resident.Source(*training)),
-        draws=partial(_draws, len(training.labels), batch_size, config.seed),
+        source=runner.replicate(source),
+        draws=draws,
         key=runner.replicate(step_key),
         batch_size=batch_size,
         schedule=schedule,
@@ -168,6 +178,18 @@ def _open_workdir(workdir: Path, config: TrainConfig, *, fresh: bool) -> None:
   write_atomically(workdir / "environment.json", _json_bytes(environment()))
 
 
+def _keep_spec(workdir: Path, spec: data.DataSpec) -> None:
+  """Keep the set's description with the run, or check that it is the one that is there."""
+  before = read_spec(workdir) or spec
+  for field in ("image_shape", "class_names", "splits"):
+    if getattr(before, field) != getattr(spec, field):
+      raise ValueError(
+        f"{workdir} holds a run on {spec.name} with other {field}; choose another directory, or "
+        "start it afresh"
+      )
+  write_atomically(workdir / SPEC_FILE, _json_bytes(data.spec_to_json(spec)))
+
+
 def _clear(workdir: Path) -> None:
   """Delete what a run writes, and nothing else."""
   for name in ("checkpoints", "tensorboard"):
@@ -201,8 +223,23 @@ def _schedule(config: TrainConfig, examples: int, *, platform: str) -> loop.Sche
   )
 
 
-def _draws(examples: int, batch_size: int, seed: int, start: int):
-  return resident.draws(examples, batch_size=batch_size, seed=seed, start=start)
+def _is_streamed(config: TrainConfig, spec: data.DataSpec) -> bool:
+  """Tell whether images are read from disk as they are needed, or all are kept on the device."""
+  if config.run.pipeline == "auto":
+    return spec.num_bytes("train") >= data.LARGEST_RESIDENT
+  return config.run.pipeline == "stream"
+
+
+def _source_and_draws(
+  training: data.Examples | data.Stored, config: TrainConfig
+) -> tuple[Any, Callable[[int], Iterator[Any]]]:
+  """Return what batches are fetched from, and the function of a step to the draws from there on."""
+  options = {"batch_size": config.optim.batch_size, "seed": config.seed}
+  if isinstance(training, data.Stored):
+    workers = config.run.workers
+    return (), lambda step: stream.draws(training, **options, start=step, workers=workers)
+  examples = len(training.labels)
+  return resident.Source(*training), lambda step: resident.draws(examples, **options, start=step)
 
 
 def _writers(

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from isomax_jax import data
 from isomax_jax.detectors import Classifier
 from isomax_jax.evaluation.benchmark import ScoredSet
 from isomax_jax.evaluation.predict import predict
@@ -17,6 +18,10 @@ from isomax_jax.jobs.setup import Forward, Setup, make_forward, make_model, make
 from isomax_jax.training import TrainConfig, create_state, from_json
 from isomax_jax.training.checkpoints import Checkpoints
 from isomax_jax.training.optim import sgd
+
+# In a run directory, the description of the set that it was trained on: enough to predict where
+# the set itself is not.
+SPEC_FILE = "data.json"
 
 
 class Trained(NamedTuple):
@@ -64,7 +69,7 @@ def load_trained(run_dir: str | os.PathLike[str]) -> Trained:
   """
   run_dir = Path(run_dir)
   config = read_config(run_dir)
-  setup = make_setup(config)
+  setup = make_setup(config, find=lambda name: read_spec(run_dir) or data.get_spec(name))
   model = make_model(config, setup)
   # Shapes suffice to restore into: nothing is initialised.
   state = jax.eval_shape(
@@ -77,6 +82,21 @@ def load_trained(run_dir: str | os.PathLike[str]) -> Trained:
   with contextlib.closing(Checkpoints(run_dir / "checkpoints", kept=None)) as checkpoints:
     state, _ = checkpoints.restore(state)
   return Trained(config, setup, state.variables, make_forward(model, setup))
+
+
+def read_spec(run_dir: Path) -> data.DataSpec | None:
+  """Read the description that a run keeps of its set, if it keeps one.
+
+  Raises:
+    ValueError: If it cannot be read.
+  """
+  path = run_dir / SPEC_FILE
+  if not path.exists():
+    return None
+  try:
+    return data.spec_from_json(json.loads(path.read_text()))
+  except ValueError as error:
+    raise ValueError(f"{path}: {error}") from error
 
 
 def read_config(run_dir: Path) -> TrainConfig:
