@@ -15,7 +15,8 @@ def _float64(*arrays):
 def distances(features, prototypes):
   """Return ``‖f - p_j‖`` of ``[..., D]`` and ``[C, D]``, by direct difference."""
   features, prototypes = _float64(features, prototypes)
-  rows = [np.sqrt(np.square(row - prototypes).sum(-1)) for row in _rows(features)]
+  differences = (row - prototypes for row in _rows(features))
+  rows = [np.sqrt(np.einsum("cd,cd->c", difference, difference)) for difference in differences]
   return np.reshape(rows, (*features.shape[:-1], prototypes.shape[0]))
 
 
@@ -25,10 +26,10 @@ def distances_gradient(features, prototypes, cotangent):
   of_features, of_prototypes = [], np.zeros_like(prototypes)
   for row, of_row in zip(_rows(features), _rows(cotangent), strict=True):
     difference = row - prototypes
-    d = np.sqrt(np.square(difference).sum(-1))
-    unit = np.divide(difference, d[:, None], where=d[:, None] > 0, out=np.zeros_like(difference))
-    of_features.append(of_row @ unit)
-    of_prototypes -= of_row[:, None] * unit
+    d = np.sqrt(np.einsum("cd,cd->c", difference, difference))
+    weights = np.divide(of_row, d, where=d > 0, out=np.zeros_like(d))
+    of_features.append(weights @ difference)
+    of_prototypes -= weights[:, None] * difference
   return np.reshape(of_features, features.shape), of_prototypes
 
 

@@ -26,10 +26,11 @@ def all_scores(logits):
 
 def scores_and_gradients(logits, cotangent):
   values, pull_back = jax.vjp(all_scores, logits)
-  one_at_a_time = {
-    name: pull_back({other: cotangent * (other == name) for other in NAMES})[0] for name in NAMES
-  }
-  return values, one_at_a_time
+  # One row a score: a cotangent for that score and zeros for the rest.
+  rows = jnp.eye(len(NAMES))
+  one_hot = {name: jnp.multiply.outer(rows[:, i], cotangent) for i, name in enumerate(NAMES)}
+  (gradients,) = jax.vmap(pull_back)(one_hot)
+  return values, dict(zip(NAMES, gradients, strict=True))
 
 
 jitted = jax.jit(all_scores)
@@ -60,11 +61,11 @@ def assert_gradients(actual, logits, cotangent):
     # A component may be the small difference of two terms of the largest one's size, or of 1.
     largest = np.abs(right).max(-1, keepdims=True, initial=0)
     error = np.abs(actual[name] - right)
-    assert (error <= 1e-4 * np.abs(right) + 2e-6 * largest + 1e-7).all(), name
+    assert (error <= 1e-4 * np.abs(right) + 2e-6 * largest + 1e-6).all(), name
 
 
 @pytest.mark.parametrize(
-  ("rows", "classes", "size"), [(1, 1, 1), (3, 2, 1), (16, 10, 1e-6), (16, 10, 5), (64, 1000, 3)]
+  ("rows", "classes", "size"), [(1, 1, 1), (16, 10, 1e-6), (16, 10, 5), (64, 1000, 3)]
 )
 def test_values_and_gradients(rows, classes, size):
   logits, cotangent = draw(rows, classes, size=size)
@@ -78,26 +79,22 @@ def test_values_and_gradients(rows, classes, size):
   chex.assert_tree_all_finite((values, gradients))
 
 
-@pytest.mark.parametrize("gap", [10.0, 20.0, 40.0, 80.0])
-def test_confident_scores_and_gradients_keep_their_digits(gap):
-  logits = np.float32([[0, -gap, -gap - 1], [-gap, 0, -gap - 3]])
-  values, gradients = jitted_with_gradients(logits, np.ones(2, np.float32))
+def test_confident_scores_and_gradients_keep_their_digits():
+  logits = np.float32([[0, -gap, -gap - 1] for gap in (10, 20, 40, 80)])
+  values, gradients = jitted_with_gradients(logits, np.ones(4, np.float32))
   expected = expected_scores(logits)
   for name in ("entropic_score", "log_odds"):
     np.testing.assert_allclose(values[name], expected[name], rtol=1e-5)
-  expected = expected_gradients(logits, np.ones(2))
+  expected = expected_gradients(logits, np.ones(4))
   for name in ("entropic_score", "log_odds", "maximum_probability"):
     np.testing.assert_allclose(gradients[name], expected[name], rtol=1e-4, err_msg=name)
 
 
 def test_log_odds_rank_what_saturates():
-  logits = jnp.array([[20.0, 0.0], [40.0, 0.0], [80.0, 0.0]])
-  values = jitted(logits)
+  values = jitted(np.float32([[gap, 0, 0] for gap in (20, 40, 80, 160)]))
   np.testing.assert_array_equal(values["maximum_probability"], 1)
-  np.testing.assert_allclose(values["log_odds"], [20, 40, 80], rtol=1e-6)
-  log_odds = -np.log(np.exp(-20.0) + np.exp(-21.0))
-  log_odds_of_three = jitted(jnp.array([[0.0, -20.0, -21.0]]))["log_odds"]
-  np.testing.assert_allclose(log_odds_of_three, [log_odds], rtol=1e-6)
+  expected = np.array([20, 40, 80, 160]) - np.log(2)
+  np.testing.assert_allclose(values["log_odds"], expected, rtol=1e-6)
 
 
 def test_gaps_of_1000_and_logits_of_1e4():
@@ -108,28 +105,31 @@ def test_gaps_of_1000_and_logits_of_1e4():
 
 
 def test_scores_grow_with_certainty():
-  for name, value in jitted(jnp.array([[5.0, 0.0, 0.0], [1.0, 0.0, 0.0]])).items():
-    assert value[0] > value[1], name
+  for name, value in jitted(np.float32([[gap, 0, 0] for gap in (4, 3, 2, 1)])).items():
+    assert (np.diff(value) < 0).all(), name
 
 
 def test_entropic_score_is_the_negative_entropy():
-  uniform = jitted(jnp.zeros((1, 8)))["entropic_score"]
-  np.testing.assert_allclose(uniform, [-np.log(8)], rtol=1e-6)
+  score = jitted(np.float32([[0, 0, 0], [1, 1, -1000], [0, -1000, -1000], [5, 5, 5]]))[
+    "entropic_score"
+  ]
+  np.testing.assert_allclose(score, [-np.log(3), -np.log(2), 0, -np.log(3)], rtol=1e-6)
 
 
 def test_impossible_classes_do_not_count():
-  with_impossible = jnp.array([[1.0, -jnp.inf, 0.5]])
-  values, gradients = jitted_with_gradients(with_impossible, jnp.ones(1))
-  expected = expected_scores(np.array([[1.0, 0.5]]))
+  with_impossible = jnp.tile(jnp.array([[1.0, -jnp.inf, 0.5]]), (4, 1))
+  values, gradients = jitted_with_gradients(with_impossible, jnp.ones(4))
+  expected = expected_scores(np.tile([[1.0, 0.5]], (4, 1)))
   for name in set(NAMES) - {"mmles"}:
     np.testing.assert_allclose(values[name], expected[name], rtol=1e-6, err_msg=name)
     assert np.isfinite(gradients[name]).all(), name
 
 
-@pytest.mark.parametrize("logits", [[np.nan, 1.0], [1.0, np.nan], [np.nan, np.nan]])
-def test_nan_is_not_taken_for_certainty(logits):
-  for name, value in jitted(jnp.array(logits)).items():
-    assert np.isnan(value), name
+def test_nan_is_not_taken_for_certainty():
+  nan = np.nan
+  logits = np.float32([[nan, 1, 0], [1, nan, 0], [0, 1, nan], [nan, nan, nan]])
+  for name, value in jitted(logits).items():
+    assert np.isnan(value).all(), name
 
 
 @pytest.mark.parametrize("variant", MAPPED)
@@ -192,13 +192,12 @@ def test_float64_stays_float64():
     chex.assert_trees_all_close(values, expected_scores(logits), rtol=1e-12)
 
 
-@pytest.mark.parametrize("batch", [(), (2, 3), (0,)])
-def test_leading_shapes(batch):
-  logits = np.float32(np.random.default_rng(0).normal(size=(*batch, 4)))
-  values = jitted(logits)
-  chex.assert_shape(list(values.values()), batch)
-  if batch != (0,):
-    assert_scores(values, logits)
+def test_leading_shapes():
+  logits = np.float32(np.random.default_rng(0).normal(size=(2, 3, 4)))
+  assert_scores(jitted(logits), logits)
+  for batch in ((), (0,), (2, 0)):
+    values = jax.eval_shape(all_scores, jnp.ones((*batch, 4)))
+    chex.assert_shape(list(values.values()), batch)
 
 
 def test_same_shapes_are_traced_once():
@@ -214,7 +213,7 @@ def test_strict_promotion_of_dtypes_is_enough():
 
 def test_tripping_over_intermediate_nan_is_not_needed():
   with jax.debug_nans(True):
-    jitted_with_gradients(jnp.array([[0.0, -1000.0, -3.0], [0.0, 0.0, 0.0]]), jnp.ones(2))
+    jitted_with_gradients(np.float32([[0, -1000, -3]] * 4), np.ones(4, np.float32))
 
 
 @hypothesis.settings(max_examples=50, deadline=None, derandomize=True)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key, Num, UInt8
 
 from isomax_jax import _checks
-from isomax_jax.data.specs import DataSpec
+from isomax_jax.data.description import DataSpec
 
 # An image that is flat has no deviation to divide by; the floor is 1 / sqrt(28 * 28).
 DEVIATION_FLOOR = 1 / 28

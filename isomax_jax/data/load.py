@@ -1,30 +1,23 @@
-"""Load a set as arrays on the host, and keep a part of it for validation."""
+"""Load a set as arrays on the host or as examples on disk, and keep a part for validation."""
 
-import io
+import dataclasses
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TypeVar
 
 import numpy as np
-from jaxtyping import Int32, UInt8
 
 from isomax_jax import _checks
+from isomax_jax.data._places import data_root, set_folder
 from isomax_jax.data._stratified import stratified_choice
+from isomax_jax.data.description import DataSpec
 from isomax_jax.data.prepare import prepare
-from isomax_jax.data.specs import DataSpec, check_classes, get_spec
+from isomax_jax.data.references import check_classes
+from isomax_jax.data.specs import get_spec
+from isomax_jax.data.stored import Examples, Stored, open_stored, read_split
 
-
-class Examples(NamedTuple):
-  """Labelled images on the host.
-
-  Attributes:
-    images: Images as stored, shape ``[examples, height, width, channels]``, uint8.
-    labels: Class indices, shape ``[examples]``, int32.
-  """
-
-  images: UInt8[np.ndarray, "examples height width channels"]
-  labels: Int32[np.ndarray, " examples"]
+Labelled = TypeVar("Labelled", Examples, Stored)
 
 
 def load(
@@ -34,7 +27,10 @@ def load(
   classes: Sequence[int] | None = None,
   data_dir: str | os.PathLike[str] | None = None,
 ) -> Examples:
-  """Load a split of a set, preparing the set first where that has not been done.
+  """Load a split of a set.
+
+  A set that comes with installed packages or is generated is prepared where that has not been
+  done; one that has to be fetched is not, because that is for the user to ask for.
 
   Args:
     name: Name of the set, with its configuration where it has one.
@@ -43,13 +39,14 @@ def load(
     data_dir: Where sets are kept; by default ``$TFDS_DATA_DIR``, else ``~/tensorflow_datasets``.
 
   Returns:
-    The examples in the order in which they are stored.
+    The examples in the order in which they are stored; the arrays may be read-only.
 
   Raises:
     ModuleNotFoundError: If a package that is needed is missing; the message says how to install
       it.
-    ValueError: If the set, the split or a class is unknown, or what is stored is not what the
-      set's specification says: number, type and shape of the images, range of the labels.
+    ValueError: If the set, the split or a class is unknown, the set is not prepared, or what is
+      stored is not what the set's description says: number, type and shape of the images, range
+      of the labels.
 
   Example:
     >>> import tempfile
@@ -58,27 +55,68 @@ def load(
     >>> examples.images.shape, examples.labels[[0, -1]].tolist()
     ((42, 28, 28, 1), [1, 0])
   """
-  spec = get_spec(name)
+  spec = get_spec(name, data_dir=data_dir)
   _checks.one_of(f"split of {name}", split, (*spec.splits, "all"))
   kept = None if classes is None else check_classes(spec, classes)
-  folder = prepare(name, data_dir=data_dir)
-  parts = [_read(folder, spec, part) for part in (spec.splits if split == "all" else [split])]
-  examples = Examples(*map(np.concatenate, zip(*parts, strict=True)))
+  folder = _prepared_folder(spec, data_dir)
+  parts = [read_split(folder, spec, part) for part in (spec.splits if split == "all" else [split])]
+  # Concatenating copies, and most often there is one part, mapped from disk.
+  examples = (
+    parts[0] if len(parts) == 1 else Examples(*map(np.concatenate, zip(*parts, strict=True)))
+  )
   if kept is None:
     return examples
-  renumbered = np.full(len(spec.class_names), -1, dtype=np.int32)
-  renumbered[list(kept)] = np.arange(len(kept))
-  labels = renumbered[examples.labels]
-  return Examples(examples.images[labels >= 0], labels[labels >= 0])
+  labels = _renumber(examples.labels, kept, spec)
+  return Examples(examples.images, labels).take(labels >= 0)
+
+
+def open_split(
+  name: str,
+  split: str,
+  *,
+  classes: Sequence[int] | None = None,
+  data_dir: str | os.PathLike[str] | None = None,
+) -> Stored:
+  """Open a split of a set whose images are read when they are asked for.
+
+  Args:
+    name: Name of the set, with its configuration where it has one.
+    split: One of the set's splits.
+    classes: Classes to keep, by their original indices; labels become positions in it.
+    data_dir: Where sets are kept; see :func:`load`.
+
+  Returns:
+    The examples in the order in which they are stored.
+
+  Raises:
+    ModuleNotFoundError: As :func:`load` does.
+    ValueError: As :func:`load` does, of the images when they are read.
+
+  Example:
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as data_dir:
+    ...   stored = open_split("letters", "test", classes=[1, 0], data_dir=data_dir)
+    ...   images, labels = stored.read(np.array([0, 41]))
+    >>> images.shape, labels.tolist()
+    ((2, 28, 28, 1), [1, 0])
+  """
+  spec = get_spec(name, data_dir=data_dir)
+  _checks.one_of(f"split of {name}", split, spec.splits)
+  kept = None if classes is None else check_classes(spec, classes)
+  stored = open_stored(_prepared_folder(spec, data_dir), spec, split)
+  if kept is None:
+    return stored
+  labels = _renumber(stored.labels, kept, spec)
+  return dataclasses.replace(stored, labels=labels).take(labels >= 0)
 
 
 def split_validation(
-  examples: Examples, fraction: float, *, seed: int
-) -> tuple[Examples, Examples]:
+  examples: Labelled, fraction: float, *, seed: int
+) -> tuple[Labelled, Labelled]:
   """Split examples into those to train on and those to validate with, class by class.
 
   Args:
-    examples: The examples.
+    examples: The examples, as arrays or on disk.
     fraction: Share of each class for validation, in [0, 1), rounded to whole examples.
     seed: Seed of the permutation that chooses them, a non-negative integer.
 
@@ -98,53 +136,19 @@ def split_validation(
   if not 0 <= fraction < 1:
     raise ValueError(f"fraction must be in [0, 1), got {fraction!r}")
   chosen = stratified_choice(examples.labels, fraction, seed=seed)
-  return (
-    Examples(examples.images[~chosen], examples.labels[~chosen]),
-    Examples(examples.images[chosen], examples.labels[chosen]),
-  )
+  return examples.take(~chosen), examples.take(chosen)
 
 
-def _read(folder: Path, spec: DataSpec, split: str) -> Examples:
-  """Read a split of a prepared set and verify it against the set's specification."""
-  import tensorflow_datasets as tfds
-
-  # Pillow decodes below: TFDS would take OpenCV where that happens to be installed.
-  skip = {"image": tfds.decode.SkipDecoding()}
-  try:
-    source = tfds.builder_from_directory(folder).as_data_source(split, decoders=skip)
-    records = source.__getitems__(range(len(source)))
-  except Exception as error:  # Whatever a damaged file makes the reader raise.
-    reason = str(error).partition("\n")[0]
-    raise ValueError(
-      f"{spec.name} {split} in {folder} cannot be read, delete it and retry: {reason}"
-    ) from error
-  count = spec.splits[split]
-  if len(records) != count:
-    raise ValueError(f"{spec.name} {split} must have {count} examples, got {len(records)}")
-  images = np.empty((count, *spec.image_shape), dtype=np.uint8)
-  labels = np.empty(count, dtype=np.int32)
-  for index, record in enumerate(records):
-    place = f"{spec.name} {split}, example {index}"
-    images[index] = _decode(record["image"], spec, place)
-    if not 0 <= record["label"] < len(spec.class_names):
-      raise ValueError(
-        f"{place}: label must be in 0..{len(spec.class_names) - 1}, got {record['label']}"
-      )
-    labels[index] = record["label"]
-  return Examples(images, labels)
+def _prepared_folder(spec: DataSpec, data_dir: str | os.PathLike[str] | None) -> Path:
+  """Return the set's folder, which is prepared on the spot if nothing must be fetched for it."""
+  root = data_root(data_dir)
+  if spec.archives and not set_folder(root, spec.name, spec.version).exists():
+    raise ValueError(f"{spec.name} is not prepared in {root}: run isomax-jax prepare {spec.name}")
+  return prepare(spec.name, data_dir=data_dir)
 
 
-def _decode(encoded: bytes, spec: DataSpec, place: str) -> np.ndarray[Any, Any]:
-  """Decode a stored image, or raise ValueError if it is not as the specification says."""
-  from PIL import Image
-
-  try:
-    with Image.open(io.BytesIO(encoded)) as opened:
-      image = np.asarray(opened)
-  except Exception as error:  # Whatever damaged bytes make the decoder raise.
-    raise ValueError(f"{place}: image cannot be decoded") from error
-  # A grey image comes without its axis of channels.
-  shape = image.shape if image.ndim == 3 else (*image.shape, 1)
-  if image.dtype != np.uint8 or shape != spec.image_shape:
-    raise ValueError(f"{place}: image must be uint8 {spec.image_shape}, got {image.dtype} {shape}")
-  return image.reshape(shape)
+def _renumber(labels: np.ndarray, kept: Sequence[int], spec: DataSpec) -> np.ndarray:
+  """Turn labels into positions among the kept classes, -1 for all others."""
+  positions = np.full(len(spec.class_names), -1, dtype=np.int32)
+  positions[list(kept)] = np.arange(len(kept))
+  return positions[labels]

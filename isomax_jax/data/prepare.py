@@ -1,27 +1,47 @@
-"""Prepare a data set once: from where it comes to a folder that TFDS reads."""
+"""Prepare a data set once: from where it comes to a folder that is read ever after."""
 
 import contextlib
+import errno
 import io
 import json
 import os
+import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from isomax_jax.data import folders
+from isomax_jax.data._decoded import LARGEST_RESIDENT, write_decoded
 from isomax_jax.data._packages import package_folder
-from isomax_jax.data.specs import DataSpec, get_spec
+from isomax_jax.data._places import SPEC_FILE, data_root, set_folder
+from isomax_jax.data.archives import download_archives, find_archives
+from isomax_jax.data.description import DataSpec, spec_to_json
+from isomax_jax.data.progress import Progress, Report, silent
+from isomax_jax.data.specs import get_spec
+from isomax_jax.data.stored import open_stored
+
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-def prepare(name: str, *, data_dir: str | os.PathLike[str] | None = None) -> Path:
+def prepare(
+  name: str,
+  *,
+  data_dir: str | os.PathLike[str] | None = None,
+  manual_dir: str | os.PathLike[str] | None = None,
+  report: Report = silent,
+) -> Path:
   """Prepare a data set unless it is there already.
 
-  The set is built in a folder of its own beside its place and moved there whole, so an
-  interrupted preparation leaves nothing that looks complete, and of several processes that
+  The set is built in a folder of its own beside its place, read back whole and moved there, so
+  an interrupted preparation leaves nothing that looks complete, and of several processes that
   prepare the same set at once the first gives its result to all.
 
   Args:
     name: Name of the set, with its configuration where it has one.
     data_dir: Where sets are kept; by default ``$TFDS_DATA_DIR``, else ``~/tensorflow_datasets``.
+    manual_dir: Folder of the files that the set is made from. Without it they are downloaded to
+      ``DATA_DIR/downloads`` and verified by checksum.
+    report: Told how far it is.
 
   Returns:
     The folder of the prepared set, ``DATA_DIR/NAME/VERSION``.
@@ -29,8 +49,9 @@ def prepare(name: str, *, data_dir: str | os.PathLike[str] | None = None) -> Pat
   Raises:
     ModuleNotFoundError: If TFDS or the package that the set comes from is missing; the message
       says how to install it.
-    ValueError: If the set is unknown, its source gives another number of examples, or what lies
-      at its place is not a set that can be read.
+    OSError: If a file is missing, cannot be downloaded, or the disk is full.
+    ValueError: If the set is unknown, what it is made from is damaged or something else, or what
+      lies at its place is not a set that can be read.
 
   Example:
     >>> with tempfile.TemporaryDirectory() as data_dir:
@@ -38,36 +59,122 @@ def prepare(name: str, *, data_dir: str | os.PathLike[str] | None = None) -> Pat
     ...   str(folder.relative_to(data_dir))
     'photos/1.0.0'
   """
-  spec = get_spec(name)
-  package_folder("tensorflow_datasets", extra="train")
-  from isomax_jax.data.builders import builder_class
-
-  builder = builder_class(name)
-  root = Path(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
-  folder = root.joinpath(*name.split("/"), str(builder.VERSION))
+  root = data_root(data_dir)
+  manual = None if manual_dir is None else Path(manual_dir).expanduser()
+  spec = _describe(name, root, manual)
+  folder = set_folder(root, name, spec.version)
   if not folder.exists():
-    _build(builder, spec, root=root, folder=folder)
+    package_folder("tensorflow_datasets", extra="train")
+    with _disk_full_named(name, root):
+      root.mkdir(parents=True, exist_ok=True)
+      if manual is None:
+        archives = download_archives(spec, root / "downloads", report=report)
+      else:
+        archives = find_archives(spec, manual, report=report)
+      _build(spec, archives, root=root, folder=folder, report=report)
   _check_readable(folder)
   return folder
 
 
-def _build(builder_class: type, spec: DataSpec, *, root: Path, folder: Path) -> None:
+def is_prepared(spec: DataSpec, *, data_dir: str | os.PathLike[str] | None = None) -> bool:
+  """Tell whether a set is there to be loaded.
+
+  Args:
+    spec: Description of the set.
+    data_dir: Where sets are kept; by default ``$TFDS_DATA_DIR``, else ``~/tensorflow_datasets``.
+
+  Example:
+    >>> is_prepared(get_spec("cifar10"), data_dir="no/such/folder")
+    False
+  """
+  try:
+    _check_readable(set_folder(data_root(data_dir), spec.name, spec.version))
+  except ValueError:
+    return False
+  return True
+
+
+def _describe(name: str, root: Path, manual_dir: Path | None) -> DataSpec:
+  """Return the set's description, which a folder of images gets from the folder itself."""
+  if manual_dir is None or not name.startswith(f"{folders.FAMILY}/"):
+    return get_spec(name, data_dir=root)
+  tree = manual_dir / folders.parse_name(name)[0]
+  spec = folders.describe(name, tree)
+  folder = set_folder(root, name, spec.version)
+  if folder.exists():
+    before = get_spec(name, data_dir=root)
+    if (before.splits, before.class_names) != (spec.splits, spec.class_names):
+      raise ValueError(
+        f"{folder} was prepared from other images than {tree} holds now: delete it and retry"
+      )
+  return spec
+
+
+def _build(
+  spec: DataSpec, archives: Mapping[str, Path], *, root: Path, folder: Path, report: Report
+) -> None:
   """Build the set under ``root`` in a folder that nothing reads, then move it to its place."""
-  root.mkdir(parents=True, exist_ok=True)
+  from isomax_jax.data.builders import builder_class
+
+  _check_space(spec, root)
   with tempfile.TemporaryDirectory(prefix="incomplete.", dir=root) as staging:
-    builder = builder_class(data_dir=staging)
+    builder = builder_class(spec.name)(
+      spec=spec, data_dir=staging, archives=archives, report=report
+    )
     with _quiet():
       builder.download_and_prepare(file_format="array_record")
     counts = {split: info.num_examples for split, info in builder.info.splits.items()}
     if counts != spec.splits:
       raise ValueError(f"{spec.name} must have the splits {dict(spec.splits)}, got {counts}")
+    built = Path(builder.data_dir)
+    _read_back(spec, built, report)
+    if spec.name.startswith(f"{folders.FAMILY}/"):
+      (built / SPEC_FILE).write_text(json.dumps(spec_to_json(spec), indent=2) + "\n")
     folder.parent.mkdir(parents=True, exist_ok=True)
     try:
-      os.rename(builder.data_dir, folder)
+      os.rename(built, folder)
     except OSError:
       # Another process was faster; what it made is as good.
       if not folder.exists():
         raise
+
+
+def _read_back(spec: DataSpec, built: Path, report: Report) -> None:
+  """Read what was written, which verifies it, and keep it decoded."""
+  arrays = {}
+  total = sum(spec.splits.values())
+  done = 0
+  for split, count in spec.splits.items():
+    report(Progress(spec.name, "read back", done, total, split))
+    stored = open_stored(built, spec, split)
+    arrays[f"{split}-labels"] = stored.labels
+    if spec.num_bytes() < LARGEST_RESIDENT:
+      arrays[f"{split}-images"] = stored.read_all().images
+    done += count
+  write_decoded(built, arrays)
+  report(Progress(spec.name, "read back", done, total))
+
+
+def _check_space(spec: DataSpec, root: Path) -> None:
+  """Raise OSError if what is to be written cannot fit: encoded, and decoded if it is small."""
+  needed = spec.num_bytes() * (2 if spec.num_bytes() < LARGEST_RESIDENT else 1)
+  free = shutil.disk_usage(root).free
+  if free < needed:
+    raise OSError(errno.ENOSPC, f"{needed >> 20:,} MiB are needed, {free >> 20:,} MiB are free")
+
+
+@contextlib.contextmanager
+def _disk_full_named(name: str, root: Path) -> Iterator[None]:
+  """Say of a full disk where it is and what was to be written."""
+  try:
+    yield
+  except OSError as error:
+    if error.errno not in _DISK_FULL:
+      raise
+    raise OSError(
+      f"{name} does not fit into {root} ({error.strerror}): free some space there or choose "
+      "another data_dir"
+    ) from error
 
 
 @contextlib.contextmanager

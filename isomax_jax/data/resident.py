@@ -4,6 +4,8 @@ The order of examples is a stream of permutations, one an epoch, a function of s
 batch may straddle two epochs, so nothing is dropped and nothing padded.
 """
 
+import functools
+import itertools
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -59,18 +61,45 @@ def draws(num_examples: int, *, batch_size: int, seed: int, start: int = 0) -> I
     >>> sorted(np.concatenate(first_epoch).tolist())
     [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
   """
+  positions = np.arange(batch_size, dtype=np.int32)
+  for step in itertools.count(start):
+    yield Draw(step_indices(num_examples, batch_size=batch_size, seed=seed, step=step), positions)
+
+
+def step_indices(num_examples: int, *, batch_size: int, seed: int, step: int) -> np.ndarray:
+  """Return the examples of a step: its part of the stream of permutations.
+
+  Args:
+    num_examples: Number of examples in the source.
+    batch_size: Examples a step.
+    seed: Seed of the order.
+    step: The step, counted from 0.
+
+  Returns:
+    Indices into the source, shape ``[batch_size]``, int32.
+
+  Raises:
+    ValueError: If there are no examples or the batch size is not positive.
+
+  Example:
+    >>> step_indices(1000, batch_size=4, seed=0, step=250)
+    array([...], dtype=int32)
+  """
   _checks.positive("num_examples", num_examples)
   _checks.positive("batch_size", batch_size)
-  positions = np.arange(batch_size, dtype=np.int32)
-  epoch, offset = divmod(start * batch_size, num_examples)
-  pending = _permutation(num_examples, seed, epoch)[offset:]
-  while True:
-    while len(pending) < batch_size:
-      epoch += 1
-      pending = np.concatenate([pending, _permutation(num_examples, seed, epoch)])
-    yield Draw(pending[:batch_size], positions)
-    pending = pending[batch_size:]
+  first, stop = step * batch_size, (step + 1) * batch_size
+  epochs = range(first // num_examples, (stop - 1) // num_examples + 1)
+  return np.concatenate(
+    [
+      _permutation(num_examples, seed, epoch)[
+        max(0, first - epoch * num_examples) : stop - epoch * num_examples
+      ]
+      for epoch in epochs
+    ]
+  )
 
 
+# A batch straddles two epochs, and steps that are read ahead may be of the next.
+@functools.lru_cache(maxsize=4)
 def _permutation(num_examples: int, seed: int, epoch: int) -> np.ndarray:
   return np.random.default_rng([seed, epoch]).permutation(num_examples).astype(np.int32)

@@ -1,57 +1,24 @@
-"""What is known of each data set before a byte of it is read, and how a set is referred to."""
+"""The table of data sets: what is known of each before a byte of it is read."""
 
 import dataclasses
-import operator
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal, NamedTuple
+import os
+from collections.abc import Mapping
 
 from isomax_jax import _checks
+from isomax_jax.data import folders
+from isomax_jax.data.description import Archive, ChannelStatistics, DataSpec
 
-
-class ChannelStatistics(NamedTuple):
-  """Constants of a whole set by which its pixels are normalised: ``(pixels - mean) / std``.
-
-  Attributes:
-    mean: Mean of each channel, in pixels of [0, 1].
-    std: Standard deviation of each channel, in pixels of [0, 1].
-  """
-
-  mean: tuple[float, ...]
-  std: tuple[float, ...]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class DataSpec:
-  """Describe a data set: a new one is an entry in :data:`SPECS` and a file in ``builders``.
-
-  Attributes:
-    name: Name of the set, of its TFDS builder and of the file in ``builders``.
-    image_shape: Height, width and channels of every image.
-    class_names: Name of each class, in the order of the labels.
-    splits: Number of examples of each split.
-    role: Whether it may be the known set (``"in"``), the unknown one (``"out"``) or both.
-    description: What the images show and how they were made.
-    source: Where the images come from, with the attribution that their licence asks for.
-    licence: Licence of the images.
-    normalization: ``"image"`` standardises each image by its own mean and deviation; constants
-      of the set do it for all images alike. An out-set is normalised as its in-set is.
-    crop_padding: Zeros around an image from which training crops are taken, in pixels.
-    flip: Whether training flips images left to right.
-  """
-
-  name: str
-  image_shape: tuple[int, int, int]
-  class_names: tuple[str, ...]
-  splits: Mapping[str, int] = dataclasses.field(hash=False)
-  role: Literal["in", "out", "in, out"]
-  description: str
-  source: str
-  licence: str
-  normalization: Literal["image"] | ChannelStatistics = "image"
-  crop_padding: int = 0
-  flip: bool = False
-
+_CIFAR10_CLASSES = "airplane automobile bird cat deer dog frog horse ship truck"
+_CIFAR100_CLASSES = """
+  apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly
+  camel can castle caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile
+  cup dinosaur dolphin elephant flatfish forest fox girl hamster house kangaroo keyboard lamp
+  lawn_mower leopard lion lizard lobster man maple_tree motorcycle mountain mouse mushroom oak_tree
+  orange orchid otter palm_tree pear pickup_truck pine_tree plain plate poppy porcupine possum
+  rabbit raccoon ray road rocket rose sea seal shark shrew skunk skyscraper snail snake spider
+  squirrel streetcar sunflower sweet_pepper table tank telephone television tiger tractor train
+  trout tulip turtle wardrobe whale willow_tree wolf woman worm
+"""
 
 _DIGITS = DataSpec(
   name="mnist_5k",
@@ -105,120 +72,223 @@ _PHOTOS = DataSpec(
   licence="CC BY 2.0 (https://creativecommons.org/licenses/by/2.0/)",
 )
 
-SPECS: Mapping[str, DataSpec] = {spec.name: spec for spec in (_DIGITS, _LETTERS, _PHOTOS)}
+_CIFAR10 = DataSpec(
+  name="cifar10",
+  image_shape=(32, 32, 3),
+  class_names=tuple(_CIFAR10_CLASSES.split()),
+  splits={"train": 50_000, "test": 10_000},
+  role="in, out",
+  description="60,000 small photographs of ten kinds of animals and vehicles, 6,000 of each.",
+  source=(
+    "A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009 "
+    "(https://www.cs.toronto.edu/~kriz/cifar.html)"
+  ),
+  licence="none stated; the publisher asks to cite the report",
+  version="3.0.2",
+  archives=(
+    Archive(
+      name="cifar-10-binary.tar.gz",
+      url="https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
+      checksum="sha256:c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
+      size=170_052_171,
+    ),
+  ),
+  normalization=ChannelStatistics(mean=(0.491, 0.482, 0.446), std=(0.247, 0.243, 0.261)),
+  crop_padding=4,
+  flip=True,
+)
+
+_CIFAR100 = dataclasses.replace(
+  _CIFAR10,
+  name="cifar100",
+  class_names=tuple(_CIFAR100_CLASSES.split()),
+  description=(
+    "60,000 small photographs of 100 kinds of things, 600 of each. Ten of its test images are "
+    "among the training images too, as published."
+  ),
+  archives=(
+    Archive(
+      name="cifar-100-binary.tar.gz",
+      url="https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz",
+      checksum="sha256:58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec",
+      size=168_513_733,
+    ),
+  ),
+  normalization=ChannelStatistics(mean=(0.507, 0.486, 0.440), std=(0.267, 0.256, 0.276)),
+)
+
+_SVHN = DataSpec(
+  name="svhn_cropped",
+  image_shape=(32, 32, 3),
+  class_names=tuple("0123456789"),
+  splits={"train": 73_257, "test": 26_032},
+  role="in, out",
+  description="Digits of house numbers in street photographs, one in the middle of each image.",
+  source=(
+    "Y. Netzer et al., Reading Digits in Natural Images with Unsupervised Feature Learning, 2011 "
+    "(http://ufldl.stanford.edu/housenumbers/)"
+  ),
+  licence="for non-commercial use only",
+  version="3.1.0",
+  archives=(
+    Archive(
+      name="train_32x32.mat",
+      url="http://ufldl.stanford.edu/housenumbers/train_32x32.mat",
+      checksum="sha256:435e94d69a87fde4fd4d7f3dd208dfc32cb6ae8af2240d066de1df7508d083b8",
+      size=182_040_794,
+    ),
+    Archive(
+      name="test_32x32.mat",
+      url="http://ufldl.stanford.edu/housenumbers/test_32x32.mat",
+      checksum="sha256:cdce80dfb2a2c4c6160906d0bd7c68ec5a99d7ca4831afa54f09182025b6a75b",
+      size=64_275_384,
+    ),
+  ),
+  normalization=ChannelStatistics(mean=(0.437, 0.443, 0.472), std=(0.198, 0.201, 0.197)),
+  crop_padding=4,
+  flip=True,
+)
+
+_TINY_IMAGENET_NEAREST = DataSpec(
+  name="tiny_imagenet_resize/nearest",
+  image_shape=(32, 32, 3),
+  class_names=("unlabelled",),
+  splits={"test": 10_000},
+  role="out",
+  description=(
+    "The 10,000 test images of Tiny ImageNet, resized from 64 to 32 pixels by taking the nearest "
+    "pixel. ODIN's published images look like it: they show the same jagged edges."
+  ),
+  source=(
+    "Tiny ImageNet of Stanford's course CS231N (http://cs231n.stanford.edu/), a part of ImageNet, "
+    "O. Russakovsky et al., ImageNet Large Scale Visual Recognition Challenge, 2015"
+  ),
+  licence="ImageNet's terms: non-commercial research and education",
+  archives=(
+    Archive(
+      name="tiny-imagenet-200.zip",
+      url="http://cs231n.stanford.edu/tiny-imagenet-200.zip",
+      checksum="md5:90528d7ca1a48142e341f4ef8d21d0de",
+      size=248_100_043,
+      other_names=("tiny-imagenet-200-test.zip",),
+    ),
+  ),
+)
+
+_TINY_IMAGENET_ANTIALIASED = dataclasses.replace(
+  _TINY_IMAGENET_NEAREST,
+  name="tiny_imagenet_resize/antialiased",
+  description=(
+    "The 10,000 test images of Tiny ImageNet, resized from 64 to 32 pixels with antialiasing "
+    "(bicubic), which leaves none of the jagged edges of the nearest pixel."
+  ),
+)
+
+_ODIN_IMAGENET = dataclasses.replace(
+  _TINY_IMAGENET_NEAREST,
+  name="odin_imagenet_resize",
+  description="10,000 images of Tiny ImageNet as the authors of ODIN resized them to 32 pixels.",
+  source=(
+    "S. Liang, Y. Li, R. Srikant, Enhancing the Reliability of Out-of-distribution Image "
+    "Detection in Neural Networks, 2018 (https://github.com/facebookresearch/odin), from ImageNet"
+  ),
+  archives=(
+    Archive(
+      name="Imagenet_resize.tar.gz",
+      url="https://www.dropbox.com/s/kp3my3412u5k9rl/Imagenet_resize.tar.gz?dl=1",
+      checksum="md5:0f9ff11d45babf2eff5fe12281d1ac31",
+    ),
+  ),
+)
+
+_ODIN_LSUN = dataclasses.replace(
+  _ODIN_IMAGENET,
+  name="odin_lsun_resize",
+  description="The 10,000 test images of LSUN as the authors of ODIN resized them to 32 pixels.",
+  source=(
+    "S. Liang, Y. Li, R. Srikant, Enhancing the Reliability of Out-of-distribution Image "
+    "Detection in Neural Networks, 2018 (https://github.com/facebookresearch/odin), from F. Yu "
+    "et al., LSUN: Construction of a Large-scale Image Dataset, 2015"
+  ),
+  licence="none stated",
+  archives=(
+    Archive(
+      name="LSUN_resize.tar.gz",
+      url="https://www.dropbox.com/s/moqh2wh8696c3yl/LSUN_resize.tar.gz?dl=1",
+      checksum="md5:278b7b31c8cb7e804a1465a8ce03a2dc",
+    ),
+  ),
+)
+
+_UNIFORM_NOISE = DataSpec(
+  name="uniform_noise/32x32x3",
+  image_shape=(32, 32, 3),
+  class_names=("noise",),
+  splits={"test": 10_000},
+  role="out",
+  description="Every value of every pixel is drawn uniformly from 0 to 255.",
+  source="drawn with a fixed key",
+  licence="none needed",
+)
+
+_GAUSSIAN_NOISE = dataclasses.replace(
+  _UNIFORM_NOISE,
+  name="gaussian_noise/32x32x3",
+  description=(
+    "Every value of every pixel is drawn from a normal distribution of mean .5 and deviation 1 "
+    "and clipped to [0, 1], as in ODIN's experiments."
+  ),
+)
+
+SPECS: Mapping[str, DataSpec] = {
+  spec.name: spec
+  for spec in (
+    _DIGITS,
+    _LETTERS,
+    _PHOTOS,
+    _CIFAR10,
+    _CIFAR100,
+    _SVHN,
+    _TINY_IMAGENET_NEAREST,
+    _TINY_IMAGENET_ANTIALIASED,
+    _ODIN_IMAGENET,
+    _ODIN_LSUN,
+    _UNIFORM_NOISE,
+    _GAUSSIAN_NOISE,
+  )
+}
+
+_NOISE = {"uniform_noise": _UNIFORM_NOISE, "gaussian_noise": _GAUSSIAN_NOISE}
 
 
-def get_spec(name: str) -> DataSpec:
+def get_spec(name: str, *, data_dir: str | os.PathLike[str] | None = None) -> DataSpec:
   """Return what is known of a set.
+
+  Besides the sets of :data:`SPECS` there are noise of any shape and a user's own folders of
+  images, whose description is made when they are prepared.
 
   Args:
     name: Name of the set, with its configuration where it has one (``"set/configuration"``).
+    data_dir: Where sets are kept; by default ``$TFDS_DATA_DIR``, else ``~/tensorflow_datasets``.
 
   Returns:
-    The set's entry in :data:`SPECS`.
+    The set's description.
 
   Raises:
-    ValueError: If the set is unknown; the message lists the known ones.
+    ValueError: If the set is unknown; the message lists the known ones. If it is a folder of
+      images that has not been prepared.
 
   Example:
     >>> get_spec("mnist_5k").image_shape
     (28, 28, 1)
+    >>> get_spec("uniform_noise/28x28x1").image_shape
+    (28, 28, 1)
   """
-  _checks.one_of("data set", name, SPECS)
+  family, _, configuration = name.partition("/")
+  if family == folders.FAMILY:
+    return folders.read_spec(name, data_dir=data_dir)
+  if family in _NOISE and name not in SPECS:
+    shape = folders.parse_shape(configuration)
+    return dataclasses.replace(_NOISE[family], name=name, image_shape=shape)
+  _checks.one_of("data set", name, (*SPECS, folders.PATTERN))
   return SPECS[name]
-
-
-class Reference(NamedTuple):
-  """A set, or some classes of it; as a string, what :func:`parse_reference` reads.
-
-  Attributes:
-    name: Name of the set.
-    classes: Original class indices in the order in which they are renumbered; None is all.
-  """
-
-  name: str
-  classes: tuple[int, ...] | None = None
-
-  def __str__(self) -> str:
-    if self.classes is None:
-      return self.name
-    return f"{self.name}:{','.join(_runs(self.classes))}"
-
-
-def parse_reference(text: str) -> Reference:
-  """Read a reference to a set or to some of its classes.
-
-  Args:
-    text: ``"NAME"``, ``"NAME:8,9"`` or ``"NAME:0-3,6-9"``; a name may hold a configuration after
-      a slash. Classes are counted from 0 and keep the order in which they are written.
-
-  Returns:
-    The name and the classes; its string is canonical (runs of three or more become ranges).
-
-  Raises:
-    ValueError: If the set is unknown, or the classes are none, malformed, out of range or twice
-      the same.
-
-  Example:
-    >>> parse_reference("mnist_5k:8,9")
-    Reference(name='mnist_5k', classes=(8, 9))
-    >>> str(parse_reference("mnist_5k:0,1,2,3,6-9"))
-    'mnist_5k:0-3,6-9'
-  """
-  name, colon, listed = text.partition(":")
-  spec = get_spec(name)
-  if not colon:
-    return Reference(name)
-  classes: list[int] = []
-  for part in listed.split(","):
-    match = re.fullmatch(r"([0-9]+)(?:-([0-9]+))?", part)
-    if match is None:
-      raise ValueError(f"classes of {text!r} must be written like 0-3,8, got {part!r}")
-    first, last = int(match[1]), int(match[2] or match[1])
-    if last < first:
-      raise ValueError(f"classes of {text!r}: the range {part} runs backwards")
-    # Classes past the end are refused below; the bound keeps an absurd range from filling memory.
-    classes.extend(range(first, min(last, first + len(spec.class_names)) + 1))
-  return Reference(name, check_classes(spec, classes))
-
-
-def check_classes(spec: DataSpec, classes: Sequence[int]) -> tuple[int, ...]:
-  """Return class indices as a tuple, or raise if they do not select classes of the set.
-
-  Args:
-    spec: The set.
-    classes: Class indices.
-
-  Returns:
-    The indices, in the same order.
-
-  Raises:
-    TypeError: If one is not an integer.
-    ValueError: If there are none, one is out of range, or one occurs twice.
-
-  Example:
-    >>> check_classes(get_spec("mnist_5k"), [9, 8])
-    (9, 8)
-  """
-  indices = tuple(operator.index(index) for index in classes)
-  if not indices:
-    raise ValueError(f"classes of {spec.name} must be one or more, got none")
-  for position, index in enumerate(indices):
-    if not 0 <= index < len(spec.class_names):
-      raise ValueError(
-        f"classes of {spec.name} must be in 0..{len(spec.class_names) - 1}, got {index}"
-      )
-    if index in indices[:position]:
-      raise ValueError(f"classes of {spec.name} must differ, got {index} twice")
-  return indices
-
-
-def _runs(classes: tuple[int, ...]) -> Iterator[str]:
-  """Yield rising runs of three or more as a range, everything else number by number."""
-  start = 0
-  for stop in range(1, len(classes) + 1):
-    if stop < len(classes) and classes[stop] == classes[stop - 1] + 1:
-      continue
-    run = classes[start:stop]
-    yield from [f"{run[0]}-{run[-1]}"] if len(run) > 2 else map(str, run)
-    start = stop

@@ -94,6 +94,10 @@ class RunConfig:
   """How a step is spread over devices. auto: pmap on several, sharded on one."""
   steps_per_dispatch: int | None = None
   """Steps in one compiled scan. None: 1 on CPU, where scanned convolutions are slow, else 50."""
+  pipeline: Literal["auto", "resident", "stream"] = "auto"
+  """Whether images stay on the device or are read from disk. auto: resident below 1 GiB."""
+  workers: int = 0
+  """Processes that read where images are read from disk. 0: threads of this one."""
   log_epochs: float = 1.0
   """Epochs between lines of metrics.jsonl."""
   validate_epochs: float = 10.0
@@ -107,6 +111,9 @@ class RunConfig:
 
   def __post_init__(self):
     _checks.one_of("run.strategy", self.strategy, ("auto", "pmap", "sharded"))
+    _checks.one_of("run.pipeline", self.pipeline, ("auto", "resident", "stream"))
+    if not self.workers >= 0:
+      raise ValueError(f"run.workers must not be negative, got {self.workers}")
     for name in ("log_epochs", "validate_epochs", "checkpoint_epochs", "checkpoints_kept"):
       _checks.positive(f"run.{name}", getattr(self, name))
     if self.steps_per_dispatch is not None:

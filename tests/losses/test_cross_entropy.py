@@ -35,7 +35,7 @@ def draw(rows, classes, *, size=0.1):
   return logits, np.int32(labels), np.float32(generator.normal(size=rows))
 
 
-@pytest.mark.parametrize(("rows", "classes"), [(1, 1), (3, 2), (16, 10), (64, 1000)])
+@pytest.mark.parametrize(("rows", "classes"), [(1, 1), (3, 2), (64, 1000)])
 @pytest.mark.parametrize("entropic_scale", [1.0, 10.0])
 def test_values_and_gradients(rows, classes, entropic_scale):
   logits, labels, cotangent = draw(rows, classes)
@@ -225,7 +225,7 @@ def test_float64_stays_float64():
     np.testing.assert_allclose(loss, expected, rtol=1e-13)
 
 
-@pytest.mark.parametrize("batch", [(), (2, 3), (0,)])
+@pytest.mark.parametrize("batch", [(2, 3), (0,)])
 def test_leading_shapes(batch):
   generator = np.random.default_rng(0)
   logits, labels = generator.normal(size=(*batch, 4)), generator.integers(0, 4, batch)

@@ -287,7 +287,7 @@ def test_float64_stays_float64():
     )
 
 
-@pytest.mark.parametrize("batch", [(), (2, 3), (0,), (2, 0)])
+@pytest.mark.parametrize("batch", [(), (2, 3), (0,)])
 def test_leading_shapes(batch):
   generator = np.random.default_rng(0)
   features = np.float32(generator.normal(size=(*batch, 4)))

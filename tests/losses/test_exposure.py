@@ -33,7 +33,7 @@ def assert_gradient(actual, expected):
   np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-6 * 10 / expected.shape[-1])
 
 
-@pytest.mark.parametrize(("rows", "classes"), [(1, 1), (3, 2), (16, 10), (64, 1000)])
+@pytest.mark.parametrize(("rows", "classes"), [(1, 1), (3, 2), (64, 1000)])
 @pytest.mark.parametrize("entropic_scale", [1.0, 10.0])
 def test_values_and_gradients(rows, classes, entropic_scale):
   logits, cotangent = draw(rows, classes)
@@ -106,7 +106,7 @@ def test_float64_stays_float64():
     np.testing.assert_allclose(loss, oracles.outlier_exposure(logits, **OPTIONS), rtol=1e-13)
 
 
-@pytest.mark.parametrize("batch", [(), (2, 3), (0,)])
+@pytest.mark.parametrize("batch", [(2, 3), (0,)])
 def test_leading_shapes(batch):
   logits = np.float32(np.random.default_rng(0).normal(size=(*batch, 4)))
   loss = jitted(logits)

@@ -21,6 +21,8 @@ SMALL = {
 }
 CLASSES = 5
 IMAGES = np.random.default_rng(0).normal(size=(4, 8, 8, 3)).astype(np.float32)
+# The gradients are those of the logits' sum with these weights.
+WEIGHTS = np.random.default_rng(1).normal(size=(len(IMAGES), CLASSES)).astype(np.float32)
 
 
 def small(name, dtype="float32"):
@@ -74,16 +76,16 @@ def forward(name, *, train, dtype="float32"):
   )
 
 
+@functools.cache
 def gradient(name):
-  """Return the gradient of some function of a small network's logits in training, by path."""
+  """Return the gradient in training by the parameters of a small network, by path."""
   variables = randomize(initial(name))
-  weights = jnp.asarray(np.random.default_rng(1).normal(size=(len(IMAGES), CLASSES)), jnp.float32)
 
   def value(params):
     outputs, _ = small(name).apply(
       {**variables, "params": params}, IMAGES, train=True, mutable=["batch_stats"]
     )
-    return jnp.sum(outputs.logits * weights)
+    return jnp.sum(outputs.logits * WEIGHTS)
 
   return flatten_dict(_jit(jax.grad(value))(variables["params"]), sep="/")
 
@@ -136,26 +138,49 @@ class Layers:
     return self.results[path]
 
 
-def assert_equal(forward, layers, maps):
-  """Compare a forward pass with float64 layers, in every layer.
+def assert_forward(name, reference, *, train):
+  """Compare every layer of a small network with float64 ones.
 
   Args:
-    forward: What the network gave.
-    layers: What the oracle gave.
-    maps: The oracle's activations whose means are the stages; the last gives the features.
+    name: A key of ``SMALL``.
+    reference: Function of :class:`Layers` to the activations whose means are the stages.
+    train: Whether BatchNorm is in training.
   """
-  assert set(forward.layers) == set(layers.results)
-  assert set(forward.statistics) == set(layers.statistics)
+  actual = forward(name, train=train)
+  layers = Layers(actual.variables, train=train)
+  maps = reference(layers)
+  assert set(actual.layers) == set(layers.results)
+  assert set(actual.statistics) == set(layers.statistics)
   for path, expected in layers.results.items():
-    _assert_close(forward.layers[path], expected, path)
+    _assert_close(actual.layers[path], expected, path)
   for path, expected in layers.statistics.items():
-    _assert_close(forward.statistics[path], expected, path)
+    _assert_close(actual.statistics[path], expected, path)
   means = [values.mean((1, 2)) for values in maps]
-  for number, (stage, mean) in enumerate(zip(forward.outputs.stages, means, strict=True)):
+  for number, (stage, mean) in enumerate(zip(actual.outputs.stages, means, strict=True)):
     _assert_close(stage, mean, f"stage {number}")
-  _assert_close(forward.outputs.features, means[-1], "features")
-  prototypes = forward.variables["params"]["head"]["prototypes"]
-  _assert_close(forward.outputs.logits, oracles.isomax_logits(means[-1], prototypes), "logits")
+  _assert_close(actual.outputs.features, means[-1], "features")
+  prototypes = actual.variables["params"]["head"]["prototypes"]
+  _assert_close(actual.outputs.logits, oracles.isomax_logits(means[-1], prototypes), "logits")
+
+
+def assert_gradient(name, reference):
+  """Compare the gradient with float64 differences of the reference along a random direction."""
+  variables = randomize(initial(name))
+  params = flatten_dict(variables["params"], sep="/")
+  generator = np.random.default_rng(3)
+  directions = [generator.normal(size=leaf.shape) for leaf in params.values()]
+
+  def value(*leaves):
+    moved = unflatten_dict(dict(zip(params, leaves, strict=True)), sep="/")
+    maps = reference(Layers({**variables, "params": moved}, train=True))
+    features = maps[-1].mean((1, 2))
+    return np.sum(oracles.isomax_logits(features, moved["head"]["prototypes"]) * WEIGHTS)
+
+  # Small enough to cross few corners of ReLU.
+  expected = oracles.directional_derivative(value, params.values(), directions, step=1e-6)
+  leaves = gradient(name)
+  actual = sum(np.vdot(leaves[path], v) for path, v in zip(params, directions, strict=True))
+  np.testing.assert_allclose(actual, expected, rtol=1e-4)
 
 
 def _assert_close(actual, expected, path):

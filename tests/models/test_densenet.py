@@ -22,10 +22,8 @@ def test_multiply_adds_and_stages_of_densenet_bc_100():
   assert networks.stage_shapes("densenet_bc_100") == [(1, 24), (1, 108), (1, 150), (1, 342)]
 
 
-@pytest.mark.parametrize("train", [False, True])
-def test_every_layer_equals_float64(train):
-  forward = networks.forward("densenet", train=train)
-  layers = networks.Layers(forward.variables, train=train)
+def reference(layers):
+  """Return the activations of the small network's stages, in float64."""
 
   def activate(path, x):
     return np.maximum(layers.norm(path, x), 0)
@@ -45,6 +43,15 @@ def test_every_layer_equals_float64(train):
   first = transition(0, bottleneck(1, bottleneck(0, stem)))
   second = transition(1, bottleneck(2, first))
   last = activate("BatchNorm_0", bottleneck(4, bottleneck(3, second)))
-  # 6 + 2·3 halve to 6; 6 + 3 halve, rounded down, to 4; 4 + 2·3 are left.
+  # 6 + 2·3 halve to 6; 6 + 3 halve, rounded down, to 4; with 2·3 more they are 10.
   assert [x.shape[-1] for x in (stem, first, second, last)] == [6, 6, 4, 10]
-  networks.assert_equal(forward, layers, [stem, first, second, last])
+  return [stem, first, second, last]
+
+
+@pytest.mark.parametrize("train", [False, True])
+def test_every_layer_equals_float64(train):
+  networks.assert_forward("densenet", reference, train=train)
+
+
+def test_gradient_equals_float64():
+  networks.assert_gradient("densenet", reference)

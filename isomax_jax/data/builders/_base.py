@@ -1,25 +1,53 @@
 """What the builders of labelled images have in common."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from isomax_jax.data.specs import get_spec
+from isomax_jax.data.description import DataSpec
+from isomax_jax.data.progress import Progress, Report, silent
+
+_REPORTED_EVERY = 250
 
 
 class ImageBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
   """Write labelled images as PNG, in the order in which they come.
 
-  A set's builder names itself, gives its version and returns from ``_split_generators`` what
+  A set's builder names itself and returns from ``_split_generators`` what
   :meth:`_generate_examples` makes of the images and labels of each split.
+
+  Args:
+    spec: Description of the set, with its configuration if it has one.
+    data_dir: Where the set is written.
+    archives: Where the files are that the set is made from, by name.
+    report: Told how far it is.
   """
 
+  def __init__(
+    self,
+    *,
+    spec: DataSpec,
+    data_dir: str,
+    archives: Mapping[str, Path],
+    report: Report = silent,
+  ):
+    self.spec = spec
+    self.archives = archives
+    self._report = report
+    self._written = 0
+    self.VERSION = tfds.core.Version(spec.version)
+    configuration = spec.name.partition("/")[2]
+    if configuration:
+      self.BUILDER_CONFIGS = [tfds.core.BuilderConfig(name=configuration)]
+    super().__init__(data_dir=data_dir)
+
   def _info(self) -> tfds.core.DatasetInfo:
-    """Describe the set to TFDS from its entry in the table of sets."""
-    spec = get_spec(self.name)
+    """Describe the set to TFDS."""
+    spec = self.spec
     return tfds.core.DatasetInfo(
       builder=self,
       description=f"{spec.description}\n\nSource: {spec.source}",
@@ -48,5 +76,9 @@ class ImageBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     Yields:
       Position and features of each example.
     """
+    total = sum(self.spec.splits.values())
     for position, (image, label) in enumerate(zip(images, labels, strict=True)):
       yield position, {"image": Image.fromarray(image), "label": int(label)}
+      self._written += 1
+      if self._written % _REPORTED_EVERY == 0 or self._written == total:
+        self._report(Progress(self.spec.name, "write", self._written, total))

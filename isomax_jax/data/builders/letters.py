@@ -10,7 +10,6 @@ from PIL import Image, ImageFont
 
 from isomax_jax.data._packages import package_folder
 from isomax_jax.data.builders._base import ImageBuilder
-from isomax_jax.data.specs import get_spec
 
 FONTS = (
   *(f"DejaVuSans{style}" for style in ("", "-Bold", "-Oblique", "-BoldOblique")),
@@ -72,11 +71,10 @@ class Builder(ImageBuilder, skip_registration=True):
   """Letters that look like no digit, each in every font."""
 
   name = "letters"
-  VERSION = tfds.core.Version("1.0.0")
 
   def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
     """Draw all letters into the only split."""
     folder = package_folder("matplotlib", extra="quickstart") / "mpl-data" / "fonts" / "ttf"
-    cases = list(itertools.product(enumerate(get_spec(self.name).class_names), FONTS))
+    cases = list(itertools.product(enumerate(self.spec.class_names), FONTS))
     images = [render_letter(letter, folder / f"{font}.ttf") for (_, letter), font in cases]
     return {"test": self._generate_examples(images, [label for (label, _), _ in cases])}

@@ -45,7 +45,6 @@ class Builder(ImageBuilder, skip_registration=True):
   """Digits, split once and for all so that no seed ever trains on a test image."""
 
   name = "mnist_5k"
-  VERSION = tfds.core.Version("1.0.0")
 
   def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
     """Split each class 150 to 350."""

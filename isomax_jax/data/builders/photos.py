@@ -9,7 +9,6 @@ from PIL import Image
 
 from isomax_jax.data._packages import package_folder
 from isomax_jax.data.builders._base import ImageBuilder
-from isomax_jax.data.specs import get_spec
 
 
 def grey_patches(photo: Path, side: int) -> np.ndarray:
@@ -38,12 +37,11 @@ class Builder(ImageBuilder, skip_registration=True):
   """Patches labelled with the photograph that they come from."""
 
   name = "photos"
-  VERSION = tfds.core.Version("1.0.0")
 
   def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
     """Cut both photographs into the only split."""
     folder = package_folder("sklearn", extra="quickstart") / "datasets" / "images"
-    spec = get_spec(self.name)
-    patches = [grey_patches(folder / f"{photo}.jpg", 28) for photo in spec.class_names]
+    names = self.spec.class_names
+    patches = [grey_patches(folder / f"{photo}.jpg", 28) for photo in names]
     labels = np.repeat(np.arange(len(patches)), [len(images) for images in patches])
     return {"test": self._generate_examples(np.concatenate(patches), labels)}

@@ -1,0 +1,71 @@
+"""Decoded images and labels beside a prepared set: read at once where records take seconds.
+
+Decoding 50,000 small PNG files one by one takes some five seconds; mapping their pixels into
+memory and verifying them takes a fraction of one. Larger sets have their labels alone.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+
+# What fits on a device beside a network; larger sets are streamed.
+LARGEST_RESIDENT = 2**30
+
+_MANIFEST = "decoded.json"
+
+
+def write_decoded(folder: Path, arrays: dict[str, np.ndarray]) -> None:
+  """Write arrays and, last, the checksums by which they are verified.
+
+  Args:
+    folder: The prepared set.
+    arrays: What to write, by name.
+
+  Example:
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...   write_decoded(Path(folder), {"test-labels": np.arange(3)})
+    ...   read_decoded(Path(folder), "test-labels").tolist()
+    [0, 1, 2]
+  """
+  checksums = {}
+  for name, array in arrays.items():
+    path = folder / f"{name}.npy"
+    np.save(path, array, allow_pickle=False)
+    checksums[name] = _digest(path)
+  (folder / _MANIFEST).write_text(json.dumps(checksums, indent=2) + "\n")
+
+
+def read_decoded(folder: Path, name: str) -> np.ndarray | None:
+  """Map an array into memory after verifying its checksum.
+
+  Args:
+    folder: The prepared set.
+    name: Name of the array.
+
+  Returns:
+    The array, read-only; None if there is none of that name.
+
+  Raises:
+    ValueError: If it is damaged; the message names the file.
+  """
+  manifest, path = folder / _MANIFEST, folder / f"{name}.npy"
+  if not manifest.exists():
+    return None
+  try:
+    checksum = json.loads(manifest.read_text()).get(name)
+    if checksum is None:
+      return None
+    if _digest(path) == checksum:
+      return np.load(path, mmap_mode="r", allow_pickle=False)
+    reason = "its checksum is wrong"
+  except (AttributeError, OSError, ValueError) as error:
+    reason = str(error)
+  raise ValueError(f"{path} is damaged ({reason}): delete {folder} and prepare the set again")
+
+
+def _digest(path: Path) -> str:
+  with path.open("rb") as file:
+    return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,119 @@
+"""Get the files that sets are made from: from a folder, or by download with a checksum."""
+
+import hashlib
+import http.client
+import os
+import tempfile
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+from isomax_jax.data.description import Archive, DataSpec
+from isomax_jax.data.progress import Progress, Report
+
+_BLOCK = 1 << 20
+_TIMEOUT_SECONDS = 60
+
+
+def find_archives(spec: DataSpec, manual_dir: Path, *, report: Report) -> dict[str, Path]:
+  """Find the files of a set in a folder.
+
+  A file that is not byte for byte the publisher's is noted, not refused: what it holds is
+  verified when it is read.
+
+  Args:
+    spec: The set.
+    manual_dir: The folder.
+    report: Told of files that are not the publisher's.
+
+  Returns:
+    Where each of the set's archives is, by its name.
+
+  Raises:
+    FileNotFoundError: If one is missing; the message says where it comes from.
+  """
+  found = {}
+  for archive in spec.archives:
+    names = (archive.name, *archive.other_names)
+    paths = [manual_dir / name for name in names if (manual_dir / name).exists()]
+    if not paths:
+      origin = f"; it comes from {archive.url}" if archive.url else ""
+      raise FileNotFoundError(
+        f"{spec.name} needs {' or '.join(names)}, which is not in {manual_dir}{origin}"
+      )
+    found[archive.name] = paths[0]
+    if archive.checksum and _digest(paths[0], archive) != archive.checksum:
+      remark = f"{paths[0]} is not the publisher's own file: its content is verified instead"
+      report(Progress(spec.name, "note", text=remark))
+  return found
+
+
+def download_archives(spec: DataSpec, folder: Path, *, report: Report) -> dict[str, Path]:
+  """Download the files of a set, except those that are there already.
+
+  A file gets its name when it is whole and its checksum is right, so nothing that looks complete
+  is left of an interrupted download.
+
+  Args:
+    spec: The set.
+    folder: Where downloaded files are kept.
+    report: Told how far it is.
+
+  Returns:
+    Where each of the set's archives is, by its name.
+
+  Raises:
+    ConnectionError: If a file cannot be downloaded; the message says what to do without a network.
+    ValueError: If a file is not what the publisher distributes, or only the user has it.
+  """
+  for archive in spec.archives:
+    if archive.url is None or archive.checksum is None:
+      raise ValueError(f"{spec.name} is made from {archive.name}, to be given by manual_dir")
+  return {archive.name: _download(spec.name, archive, folder, report) for archive in spec.archives}
+
+
+def _download(name: str, archive: Archive, folder: Path, report: Report) -> Path:
+  """Download a file unless a good one is there."""
+  path = folder / archive.name
+  if path.exists() and _digest(path, archive) == archive.checksum:
+    return path
+  folder.mkdir(parents=True, exist_ok=True)
+  with tempfile.TemporaryDirectory(prefix="incomplete.", dir=folder) as staging:
+    partial = Path(staging, archive.name)
+    with partial.open("wb") as file:
+      for done, total, block in _blocks(archive):
+        file.write(block)
+        report(Progress(name, "download", done, total, archive.name))
+    digest = _digest(partial, archive)
+    if digest != archive.checksum:
+      raise ValueError(
+        f"{archive.url} gave {partial.stat().st_size:,} bytes with {digest}, expected "
+        f"{archive.checksum}: cut short or altered; retry, or get {archive.name} in another way "
+        "and give its folder as manual_dir"
+      )
+    os.replace(partial, path)
+  return path
+
+
+def _blocks(archive: Archive) -> Iterator[tuple[int, int, bytes]]:
+  """Yield how many bytes of a download are done, how many there are, and the next ones."""
+  request = urllib.request.Request(archive.url, headers={"User-Agent": "isomax-jax"})
+  try:
+    with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as response:
+      total = int(response.headers.get("Content-Length") or archive.size)
+      done = 0
+      while block := response.read(_BLOCK):
+        done += len(block)
+        yield done, total, block
+  except (OSError, http.client.HTTPException) as error:
+    raise ConnectionError(
+      f"{archive.url} cannot be downloaded ({error}): retry, or get {archive.name} in another way "
+      "and give its folder as manual_dir"
+    ) from error
+
+
+def _digest(path: Path, archive: Archive) -> str:
+  """Return a file's checksum of the kind that is known of its publisher's."""
+  kind = archive.checksum.partition(":")[0]
+  with path.open("rb") as file:
+    return f"{kind}:{hashlib.file_digest(file, kind).hexdigest()}"

@@ -1,0 +1,10 @@
+"""Tiny ImageNet as the authors of ODIN resized it."""
+
+from isomax_jax.data.builders._odin import OdinBuilder
+
+
+class Builder(OdinBuilder, skip_registration=True):
+  """The images of ``Imagenet_resize.tar.gz``."""
+
+  name = "odin_imagenet_resize"
+  FOLDER = "Imagenet_resize"

@@ -1,0 +1,169 @@
+"""A user's own folders of images as a set: ``SPLIT/CLASS/IMAGE``."""
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from isomax_jax.data._places import SPEC_FILE, data_root, set_folder
+from isomax_jax.data.description import Archive, DataSpec, spec_from_json
+from isomax_jax.data.images import SUFFIXES
+
+FAMILY = "image_folder"
+PATTERN = f"{FAMILY}/NAME-HEIGHTxWIDTHxCHANNELS"
+
+_SPLITS = ("train", "validation", "test")
+
+
+def parse_name(name: str) -> tuple[str, tuple[int, int, int]]:
+  """Read which folder of images a set is made from, and the shape that they are given.
+
+  Args:
+    name: ``"image_folder/NAME-HEIGHTxWIDTHxCHANNELS"``.
+
+  Returns:
+    The folder's name and the shape.
+
+  Raises:
+    ValueError: If the name is another.
+
+  Example:
+    >>> parse_name("image_folder/flowers-64x64x3")
+    ('flowers', (64, 64, 3))
+  """
+  # One plain word, so that it is a folder's name and never a way out of the folder of sets.
+  match = re.fullmatch(rf"{FAMILY}/(\w[\w.-]*)-(\w+)", name)
+  if match is None:
+    raise ValueError(f"a folder of images must be named like {PATTERN}, got {name!r}")
+  return match[1], parse_shape(match[2])
+
+
+def parse_shape(text: str) -> tuple[int, int, int]:
+  """Read the shape of images that a configuration names.
+
+  Args:
+    text: ``"HEIGHTxWIDTHxCHANNELS"``.
+
+  Returns:
+    Height, width and channels.
+
+  Raises:
+    ValueError: If it is no shape of images.
+
+  Example:
+    >>> parse_shape("28x28x1")
+    (28, 28, 1)
+  """
+  match = re.fullmatch(r"([1-9][0-9]{0,3})x([1-9][0-9]{0,3})x([13])", text)
+  if match is None:
+    raise ValueError(f"shape of images must be like 32x32x3 (1 or 3 channels), got {text!r}")
+  height, width, channels = map(int, match.groups())
+  return height, width, channels
+
+
+def how_to_prepare(name: str) -> str:
+  """Say how a set is prepared from a folder of images.
+
+  Example:
+    >>> how_to_prepare("image_folder/flowers-64x64x3")
+    'isomax-jax prepare image_folder/flowers-64x64x3 --manual-dir DIR, with images in
+    DIR/flowers/SPLIT/CLASS/'
+  """
+  folder, _ = parse_name(name)
+  return f"isomax-jax prepare {name} --manual-dir DIR, with images in DIR/{folder}/SPLIT/CLASS/"
+
+
+def read_spec(name: str, *, data_dir: str | os.PathLike[str] | None = None) -> DataSpec:
+  """Read the description that was made when a folder of images was prepared.
+
+  Args:
+    name: Name of the set.
+    data_dir: Where sets are kept; by default ``$TFDS_DATA_DIR``, else ``~/tensorflow_datasets``.
+
+  Returns:
+    The set's description.
+
+  Raises:
+    ValueError: If the name is not that of a folder of images, or the set is not prepared.
+  """
+  parse_name(name)
+  root = data_root(data_dir)
+  path = set_folder(root, name, DataSpec.version) / SPEC_FILE
+  try:
+    return spec_from_json(json.loads(path.read_text()))
+  except (FileNotFoundError, NotADirectoryError):
+    raise ValueError(f"{name} is not prepared in {root}; run {how_to_prepare(name)}") from None
+  except ValueError as error:
+    raise ValueError(f"{path} is {error}; delete its folder and prepare the set again") from error
+
+
+def describe(name: str, tree: Path) -> DataSpec:
+  """Describe the set that a folder of images makes.
+
+  Args:
+    name: Name of the set.
+    tree: The folder: ``SPLIT/CLASS/IMAGE``, with splits train, validation or test.
+
+  Returns:
+    The description: classes are the names of the folders, sorted.
+
+  Raises:
+    ValueError: If the tree is not of that form; the message names the file or folder.
+  """
+  _, shape = parse_name(name)
+  files = {split: list_files(tree, split) for split in _splits(tree)}
+  return DataSpec(
+    name=name,
+    image_shape=shape,
+    class_names=tuple(sorted({file.parent.name for part in files.values() for file in part})),
+    splits={split: len(part) for split, part in files.items()},
+    role="in, out",
+    description=f"Images of the folder {tree.name}, resized where they had another size.",
+    source="a folder of the user's own",
+    licence="the user's own",
+    archives=(Archive(name=tree.name),),
+    crop_padding=min(shape[:2]) // 8,
+  )
+
+
+def list_files(tree: Path, split: str) -> list[Path]:
+  """List the images of a split, by class and name.
+
+  Files that are hidden are passed over; anything else that is not an image in a class's folder
+  is refused rather than left out.
+
+  Raises:
+    ValueError: If there is something else, or a class has no image.
+  """
+  files = []
+  for folder in _visible(tree / split):
+    if not folder.is_dir():
+      raise ValueError(f"{folder} must be a class's folder: move it into one, or away")
+    images = list(_visible(folder))
+    if not images:
+      raise ValueError(f"{folder} holds no image: fill or delete it")
+    for image in images:
+      if image.suffix.lower() not in SUFFIXES or not image.is_file():
+        raise ValueError(f"{image} must be an image ({', '.join(sorted(SUFFIXES))}): move it away")
+    files += images
+  if not files:
+    raise ValueError(f"{tree / split} holds no class's folder: fill or delete it")
+  return files
+
+
+def _splits(tree: Path) -> list[str]:
+  """List the splits that a tree holds, in their own order."""
+  if not tree.is_dir():
+    raise ValueError(f"{tree} is not a folder: it must hold SPLIT/CLASS/IMAGE")
+  for path in _visible(tree):
+    if path.name not in _SPLITS or not path.is_dir():
+      raise ValueError(f"{path} must be a folder named {', '.join(_SPLITS[:-1])} or {_SPLITS[-1]}")
+  splits = [split for split in _SPLITS if (tree / split).is_dir()]
+  if not splits:
+    raise ValueError(f"{tree} is empty: it must hold SPLIT/CLASS/IMAGE")
+  return splits
+
+
+def _visible(folder: Path) -> Iterator[Path]:
+  return (path for path in sorted(folder.iterdir()) if not path.name.startswith("."))

@@ -1,0 +1,181 @@
+"""A split of a prepared set: as arrays, or with its images on disk until they are asked for."""
+
+import dataclasses
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Int, Int32, UInt8
+
+from isomax_jax.data._decoded import read_decoded
+from isomax_jax.data.description import DataSpec
+
+_RECORDS_AT_A_TIME = 1000
+
+
+class Examples(NamedTuple):
+  """Labelled images on the host.
+
+  Attributes:
+    images: Images as stored, shape ``[examples, height, width, channels]``, uint8.
+    labels: Class indices, shape ``[examples]``, int32.
+  """
+
+  images: UInt8[np.ndarray, "examples height width channels"]
+  labels: Int32[np.ndarray, " examples"]
+
+  def take(self, chosen: Bool[np.ndarray, " examples"]) -> "Examples":
+    """Return the chosen examples in the order that they had."""
+    return Examples(self.images[chosen], self.labels[chosen])
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Stored:
+  """Labelled images on disk.
+
+  Attributes:
+    folder: The prepared set.
+    spec: Its description.
+    split: The split.
+    records: The split's TFDS data source, which leaves images encoded.
+    rows: Where in the data source each example is, shape ``[examples]``, integer.
+    labels: Class indices, shape ``[examples]``, int32.
+  """
+
+  folder: Path
+  spec: DataSpec
+  split: str
+  records: Any
+  rows: Int[np.ndarray, " examples"]
+  labels: Int32[np.ndarray, " examples"]
+
+  def take(self, chosen: Bool[np.ndarray, " examples"]) -> "Stored":
+    """Return the chosen examples in the order that they had."""
+    return dataclasses.replace(self, rows=self.rows[chosen], labels=self.labels[chosen])
+
+  def read(self, positions: Int[np.ndarray, " n"]) -> Examples:
+    """Read some examples.
+
+    Args:
+      positions: Which, by their position among ``labels``, shape ``[n]``, integer.
+
+    Returns:
+      The examples in the order of the positions.
+
+    Raises:
+      ValueError: If one cannot be read or is not as the description says.
+    """
+    rows = self.rows[positions]
+    images = np.empty((len(rows), *self.spec.image_shape), dtype=np.uint8)
+    for index, record in enumerate(_read_records(self.records, rows, self.folder)):
+      place = f"{self.spec.name} {self.split}, example {rows[index]}"
+      images[index] = _decode(record["image"], self.spec, place)
+    return Examples(images, self.labels[positions])
+
+  def read_all(self) -> Examples:
+    """Read all examples."""
+    return self.read(np.arange(len(self.rows)))
+
+
+def open_stored(folder: Path, spec: DataSpec, split: str) -> Stored:
+  """Open a split and verify the number of its examples and their labels.
+
+  Args:
+    folder: The prepared set.
+    spec: Its description.
+    split: The split.
+
+  Returns:
+    The split.
+
+  Raises:
+    ValueError: If it cannot be read or is not as its description says.
+  """
+  import tensorflow_datasets as tfds
+
+  # Pillow decodes: TFDS would take OpenCV where that happens to be installed.
+  skip = {"image": tfds.decode.SkipDecoding()}
+  try:
+    records = tfds.builder_from_directory(folder).as_data_source(split, decoders=skip)
+    rows = np.arange(len(records))
+  except Exception as error:  # Whatever a damaged file makes the reader raise.
+    raise _unreadable(folder, error) from error
+  labels = read_decoded(folder, f"{split}-labels")
+  if labels is None:
+    found = [record["label"] for record in _read_records(records, rows, folder)]
+    labels = np.array(found, dtype=np.int32)
+  _check_labels(labels, spec, split)
+  return Stored(folder, spec, split, records, rows, labels)
+
+
+def read_split(folder: Path, spec: DataSpec, split: str) -> Examples:
+  """Read a split and verify it against its description.
+
+  Args:
+    folder: The prepared set.
+    spec: Its description.
+    split: The split.
+
+  Returns:
+    The examples in the order in which they are stored; arrays may be read-only.
+
+  Raises:
+    ValueError: If it cannot be read or is not as its description says.
+  """
+  images = read_decoded(folder, f"{split}-images")
+  if images is None:
+    return open_stored(folder, spec, split).read_all()
+  labels = read_decoded(folder, f"{split}-labels")
+  _check_labels(labels, spec, split)
+  if images.dtype != np.uint8 or images.shape != (len(labels), *spec.image_shape):
+    raise ValueError(
+      f"{spec.name} {split}: images must be uint8 {(len(labels), *spec.image_shape)}, "
+      f"got {images.dtype} {images.shape}"
+    )
+  return Examples(images, labels)
+
+
+def _read_records(records: Any, rows: np.ndarray, folder: Path) -> Iterator[dict[str, Any]]:
+  """Yield records, of which some at a time are in memory."""
+  for start in range(0, len(rows), _RECORDS_AT_A_TIME):
+    try:
+      found = records.__getitems__(rows[start : start + _RECORDS_AT_A_TIME].tolist())
+    except Exception as error:  # Whatever a damaged file makes the reader raise.
+      raise _unreadable(folder, error) from error
+    yield from found
+
+
+def _unreadable(folder: Path, error: Exception) -> ValueError:
+  reason = str(error).partition("\n")[0] or type(error).__name__
+  return ValueError(f"{folder} cannot be read, delete it and prepare the set again: {reason}")
+
+
+def _check_labels(labels: np.ndarray, spec: DataSpec, split: str) -> None:
+  """Raise ValueError unless there are as many labels as there should be, each of a class."""
+  count, classes = spec.splits[split], len(spec.class_names)
+  if len(labels) != count:
+    raise ValueError(f"{spec.name} {split} must have {count} examples, got {len(labels)}")
+  wrong = np.flatnonzero((labels < 0) | (labels >= classes))
+  if wrong.size:
+    raise ValueError(
+      f"{spec.name} {split}, example {wrong[0]}: label must be in 0..{classes - 1}, "
+      f"got {labels[wrong[0]]}"
+    )
+
+
+def _decode(encoded: bytes, spec: DataSpec, place: str) -> np.ndarray[Any, Any]:
+  """Decode a stored image, or raise ValueError if it is not as the description says."""
+  from PIL import Image
+
+  try:
+    with Image.open(io.BytesIO(encoded), formats=("PNG",)) as opened:
+      image = np.asarray(opened)
+  except Exception as error:  # Whatever damaged bytes make the decoder raise.
+    raise ValueError(f"{place}: image cannot be decoded") from error
+  # A grey image comes without its axis of channels.
+  shape = image.shape if image.ndim == 3 else (*image.shape, 1)
+  if image.dtype != np.uint8 or shape != spec.image_shape:
+    raise ValueError(f"{place}: image must be uint8 {spec.image_shape}, got {image.dtype} {shape}")
+  return image.reshape(shape)

@@ -1,0 +1,114 @@
+"""Sets that do not fit on the device: batches are read from disk ahead of the steps.
+
+Grain reads the records of a prepared set in threads or processes of its own. Batches are those of
+:mod:`isomax_jax.data.resident`, example by example, for the same seed. A step's batch is on the
+host when the step is dispatched; since dispatching does not wait for earlier steps, its transfer
+to the device overlaps with them.
+"""
+
+import dataclasses
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import numpy as np
+
+from isomax_jax import _checks
+from isomax_jax.data._packages import package_folder
+from isomax_jax.data.resident import step_indices
+from isomax_jax.data.stored import Stored
+from isomax_jax.typing import Batch
+
+# Reading is bound by the interpreter's lock: more threads than this are in each other's way.
+_THREADS = 2
+_BATCHES_AHEAD = 16
+
+
+def fetch(source: Any, batch: Batch) -> Batch:
+  """Return the batch as it is: what is drawn here is the batch itself."""
+  del source
+  return batch
+
+
+def draws(
+  stored: Stored,
+  *,
+  batch_size: int,
+  seed: int,
+  start: int = 0,
+  workers: int = 0,
+  process_index: int | None = None,
+  process_count: int | None = None,
+) -> Iterator[Batch]:
+  """Yield this process's part of the batch of step ``start`` and of all that follow, without end.
+
+  Args:
+    stored: The examples.
+    batch_size: Examples a step, over all processes.
+    seed: Seed of the order.
+    start: First step; the stream from there equals the whole stream without its first steps.
+    workers: Processes that read; 0 reads in threads of this one.
+    process_index: Which part of each batch to read; None asks JAX.
+    process_count: How many parts there are; None asks JAX.
+
+  Yields:
+    Batches of ``batch_size / process_count`` examples: images uint8, labels and positions int32.
+
+  Raises:
+    ValueError: If there are no examples, the batch size is not positive or does not divide by the
+      processes, or an example cannot be read.
+
+  Example:
+    >>> import tempfile
+    >>> from isomax_jax.data import open_split
+    >>> with tempfile.TemporaryDirectory() as data_dir:
+    ...   stored = open_split("letters", "test", data_dir=data_dir)
+    ...   batch = next(draws(stored, batch_size=8, seed=0))
+    >>> batch.images.shape, batch.positions.tolist()
+    ((8, 28, 28, 1), [0, 1, 2, 3, 4, 5, 6, 7])
+  """
+  index = jax.process_index() if process_index is None else process_index
+  count = jax.process_count() if process_count is None else process_count
+  _checks.positive("number of examples", len(stored.labels))
+  _checks.positive("batch_size", batch_size)
+  if batch_size % count:
+    raise ValueError(f"batch_size must be a multiple of the {count} processes, got {batch_size}")
+  package_folder("grain", extra="train")
+  import grain.python as grain
+  from absl import flags
+
+  share = batch_size // count
+  part = slice(index * share, (index + 1) * share)
+  steps = grain.MapDataset.range(start, sys.maxsize)
+  batches = steps.map(_ReadStep(stored, batch_size, seed, part))
+  options = grain.ReadOptions(num_threads=_THREADS, prefetch_buffer_size=_BATCHES_AHEAD)
+  ahead = batches.to_iter_dataset(options)
+  if workers:
+    # Grain's workers look at command-line flags of Abseil, which this program does not parse.
+    if not flags.FLAGS.is_parsed():
+      flags.FLAGS.mark_as_parsed()
+    ahead = ahead.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers))
+  iterator = iter(ahead)
+  try:
+    yield from iterator
+  finally:
+    iterator.close()
+
+
+@dataclasses.dataclass(frozen=True)
+class _ReadStep:
+  """Function of a step to its batch; an object, because worker processes are sent it."""
+
+  stored: Stored
+  batch_size: int
+  seed: int
+  part: slice
+
+  def __call__(self, step: int) -> Batch:
+    indices = step_indices(
+      len(self.stored.labels), batch_size=self.batch_size, seed=self.seed, step=step
+    )
+    positions = np.arange(self.batch_size, dtype=np.int32)[self.part]
+    examples = self.stored.read(indices[self.part])
+    return Batch(examples.images, examples.labels, positions)
