@@ -6,6 +6,7 @@ from functools import partial
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 Layer = Callable[..., nn.Module]
 
@@ -61,4 +62,5 @@ def spatial_mean(x: jax.Array) -> jax.Array:
     >>> spatial_mean(jnp.ones((5, 8, 8, 3), jnp.bfloat16)).dtype
     dtype('float32')
   """
-  return jnp.mean(x, axis=(1, 2), dtype=jnp.float32)
+  # Fused with a bfloat16 convolution, the mean is NaN on jaxlib 0.12.0's CPUs.
+  return jnp.mean(lax.optimization_barrier(x), axis=(1, 2), dtype=jnp.float32)
