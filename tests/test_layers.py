@@ -19,6 +19,7 @@ ALLOWED = {
   "_version": set(),
   "typing": set(),
   "_checks": set(),
+  "_files": set(),
   "losses": BASE,
   "scores": BASE,
   "metrics": BASE,
@@ -27,9 +28,9 @@ ALLOWED = {
   "models": BASE | {"heads"},
   "detectors": BASE | {"losses", "scores"},
   "data": BASE,
-  "training": BASE | {"losses", "scores", "heads", "models"},
-  "evaluation": BASE | {"detectors", "metrics", "scores", "decision"},
-  "jobs": LIBRARY | {"_version"},
+  "training": BASE | {"_files", "losses", "scores", "heads", "models"},
+  "evaluation": BASE | {"_files", "detectors", "metrics", "scores", "decision"},
+  "jobs": LIBRARY | {"_files", "_version"},
   "cli": LIBRARY | {"_version", "jobs"},
 }
 

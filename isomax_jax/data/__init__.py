@@ -19,6 +19,7 @@ from isomax_jax.data.images import MAX_MEGAPIXELS as MAX_MEGAPIXELS
 from isomax_jax.data.images import ImageError as ImageError
 from isomax_jax.data.images import find_images as find_images
 from isomax_jax.data.images import read_image as read_image
+from isomax_jax.data.images import write_image as write_image
 from isomax_jax.data.load import load as load
 from isomax_jax.data.load import open_split as open_split
 from isomax_jax.data.load import split_validation as split_validation

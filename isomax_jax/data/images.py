@@ -132,6 +132,27 @@ def read_image(
     raise ImageError(f"{path} cannot be read: {reason}") from error
 
 
+def write_image(path: str | os.PathLike[str], image: UInt8[np.ndarray, "height width channels"]):
+  """Write an image as :func:`read_image` reads it, in the format of the file's suffix.
+
+  Args:
+    path: The file; PNG keeps every pixel.
+    image: The image, shape ``[height, width, 1 or 3]``, uint8.
+
+  Example:
+    >>> import pathlib, tempfile
+    >>> image = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...   path = pathlib.Path(folder, "image.png")
+    ...   write_image(path, image)
+    ...   bool((read_image(path, (2, 2, 3)) == image).all())
+    True
+  """
+  from PIL import Image
+
+  Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(path)
+
+
 def _open(file: IO[bytes], shape: tuple[int, int, int]) -> Any:
   """Open an image, refuse what the header tells to refuse, and decode it upright."""
   from PIL import Image, ImageOps

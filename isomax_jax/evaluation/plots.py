@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from isomax_jax._files import write_atomically
 from isomax_jax.evaluation import _panels, _style
-from isomax_jax.evaluation._files import write_atomically
 from isomax_jax.evaluation.records import DISPLAY_NAMES, method_name
 from isomax_jax.evaluation.runs import TEST, Run
 

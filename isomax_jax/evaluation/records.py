@@ -11,7 +11,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from isomax_jax.evaluation._files import is_json_object, read_json_lines
+from isomax_jax._files import is_json_object, read_json_lines
 
 DISPLAY_NAMES = {
   "softmax": "SoftMax",

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from isomax_jax._files import write_atomically
 from isomax_jax.evaluation import _groups, _html, _style, plots
-from isomax_jax.evaluation._files import write_atomically
 from isomax_jax.evaluation._tables import (
   CLASSIFICATION,
   DETECTION,

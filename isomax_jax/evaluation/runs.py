@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from isomax_jax.evaluation._files import read_arrays, read_json, read_json_lines
+from isomax_jax._files import read_arrays, read_json, read_json_lines
 from isomax_jax.evaluation.records import DISPLAY_NAMES, Record, read_records, unknown_name
 
 TEST, VALIDATION = "test", "validation"

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from isomax_jax import data
+from isomax_jax._files import write_arrays
 from isomax_jax.detectors import DETECTORS, create_detector
 from isomax_jax.evaluation import Record, append_records
-from isomax_jax.evaluation._files import write_arrays
 from isomax_jax.evaluation.benchmark import (
   ScoredSet,
   classification_measurements,

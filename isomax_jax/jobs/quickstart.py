@@ -232,8 +232,6 @@ def write_samples(
   Returns:
     The files of each kind.
   """
-  from PIL import Image
-
   reference = data.parse_reference(known_set)
   others = tuple(sorted(set(range(10)) - set(reference.classes)))
   kinds = {
@@ -253,6 +251,6 @@ def write_samples(
       for number, index in enumerate(generator.choice(len(examples.labels), count, replace=False)):
         label = examples.labels[index] if classes is None else classes[examples.labels[index]]
         path = folder / kind / f"{name}-{number:03d}-{names[label]}.png"
-        Image.fromarray(examples.images[index, ..., 0]).save(path)
+        data.write_image(path, examples.images[index])
         files[kind].append(path)
   return files

@@ -13,10 +13,10 @@ import jax
 import numpy as np
 
 from isomax_jax import data
+from isomax_jax._files import write_atomically
 from isomax_jax.data import resident, stream
 from isomax_jax.decision import choose_threshold
 from isomax_jax.detectors import create_detector
-from isomax_jax.evaluation._files import write_atomically
 from isomax_jax.evaluation.benchmark import score_sets
 from isomax_jax.evaluation.predict import predict
 from isomax_jax.evaluation.runs import VALIDATION

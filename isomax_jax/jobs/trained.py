@@ -1,7 +1,6 @@
 """A trained network, ready to predict: from the training job, or from a run directory."""
 
 import contextlib
-import json
 import os
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,6 +9,7 @@ import jax
 import numpy as np
 
 from isomax_jax import data
+from isomax_jax._files import read_json
 from isomax_jax.detectors import Classifier
 from isomax_jax.evaluation.benchmark import ScoredSet
 from isomax_jax.evaluation.predict import predict
@@ -108,7 +108,8 @@ def read_config(run_dir: Path) -> TrainConfig:
   path = run_dir / "config.json"
   if not path.is_file():
     raise ValueError(f"{run_dir} is not a run directory: config.json is missing")
+  values = read_json(path)
   try:
-    return from_json(json.loads(path.read_text()))
+    return from_json(values)
   except ValueError as error:
     raise ValueError(f"{path}: {error}") from error

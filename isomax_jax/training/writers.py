@@ -8,6 +8,8 @@ from typing import Protocol, Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from isomax_jax._files import read_json_lines, write_atomically
+
 Metrics = Mapping[str, float | str]
 
 
@@ -38,18 +40,9 @@ class JsonLinesWriter:
     self._resume_step = resume_step
 
   def __enter__(self):
-    kept = []
-    if self._path.exists():
-      for line in self._path.read_text().splitlines():
-        try:
-          step = json.loads(line)["step"]
-        except ValueError:
-          break
-        if step <= self._resume_step:
-          kept.append(line)
-    temporary = self._path.with_suffix(".tmp")
-    temporary.write_text("".join(f"{line}\n" for line in kept))
-    temporary.replace(self._path)
+    lines = read_json_lines(self._path) if self._path.exists() else []
+    kept = [line for line in lines if line["step"] <= self._resume_step]
+    write_atomically(self._path, "".join(json.dumps(line) + "\n" for line in kept).encode())
     self._file = self._path.open("a")
     return self
 
