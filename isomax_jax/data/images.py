@@ -132,7 +132,9 @@ def read_image(
     raise ImageError(f"{path} cannot be read: {reason}") from error
 
 
-def write_image(path: str | os.PathLike[str], image: UInt8[np.ndarray, "height width channels"]):
+def write_image(
+  path: str | os.PathLike[str], image: UInt8[np.ndarray, "height width channels"]
+) -> None:
   """Write an image as :func:`read_image` reads it, in the format of the file's suffix.
 
   Args:

@@ -93,8 +93,9 @@ def read_spec(run_dir: Path) -> data.DataSpec | None:
   path = run_dir / SPEC_FILE
   if not path.exists():
     return None
+  values = read_json(path)
   try:
-    return data.spec_from_json(json.loads(path.read_text()))
+    return data.spec_from_json(values)
   except ValueError as error:
     raise ValueError(f"{path}: {error}") from error
 

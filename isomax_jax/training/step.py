@@ -69,7 +69,9 @@ def train_step(
     >>> model = create_model("small_cnn", num_classes=8)
     >>> state = create_state(model, optax.sgd(0.1), jax.random.key(0), (28, 28, 1))
     >>> step = jax.jit(partial(
-    ...     train_step, prepare=lambda key, batch: batch.images / 255, loss=classification_loss(10.0)))
+    ...     train_step,
+    ...     prepare=lambda key, batch: batch.images / 255,
+    ...     loss=classification_loss(10.0)))
     >>> images = jnp.ones((4, 28, 28, 1), jnp.uint8)
     >>> batch = Batch(images, labels=jnp.arange(4), positions=jnp.arange(4))
     >>> state, metrics = step(state, batch, jax.random.key(1))
