@@ -65,7 +65,7 @@ def assert_gradients(actual, logits, cotangent):
 
 
 @pytest.mark.parametrize(
-  ("rows", "classes", "size"), [(1, 1, 1), (16, 10, 1e-6), (16, 10, 5), (64, 1000, 3)]
+  ("rows", "classes", "size"), [(1, 1, 1), (4, 3, 1e-6), (4, 3, 5), (64, 1000, 3)]
 )
 def test_values_and_gradients(rows, classes, size):
   logits, cotangent = draw(rows, classes, size=size)
@@ -176,12 +176,12 @@ def test_temperature_of_the_energy(temperature):
   np.testing.assert_allclose(energy, expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
-def test_low_precision_is_computed_in_float32(dtype):
-  logits = jnp.asarray(draw(8, 5)[0], dtype)
-  values = jitted(logits)
-  chex.assert_type(list(values.values()), jnp.float32)
-  assert_scores(values, logits)
+def test_low_precision_is_computed_in_float32():
+  logits = jnp.asarray(draw(4, 3)[0], jnp.bfloat16)
+  assert_scores(jitted(logits), logits)
+  for dtype in (jnp.bfloat16, jnp.float16):
+    values = jax.eval_shape(all_scores, logits.astype(dtype))
+    assert {value.dtype for value in values.values()} == {jnp.dtype("float32")}
 
 
 def test_float64_stays_float64():
@@ -219,17 +219,17 @@ def test_tripping_over_intermediate_nan_is_not_needed():
 @hypothesis.settings(max_examples=50, deadline=None, derandomize=True)
 @hypothesis.given(
   hypothesis.extra.numpy.arrays(
-    np.float32, (3, 6), elements=st.integers(-640, 640).map(lambda i: i / 8)
+    np.float32, (4, 3), elements=st.integers(-640, 640).map(lambda i: i / 8)
   ),
-  st.permutations(range(6)),
+  st.permutations(range(3)),
 )
 def test_bounds_and_class_permutation(logits, order):
   values = jitted(logits)
   entropic_score = np.asarray(values["entropic_score"])
   assert (entropic_score <= 0).all()
-  assert (entropic_score >= -np.log(6) * (1 + 1e-6)).all()
+  assert (entropic_score >= -np.log(3) * (1 + 1e-6)).all()
   maximum = np.asarray(values["maximum_probability"])
-  assert ((maximum <= 1) & (maximum >= (1 - 1e-6) / 6)).all()
+  assert ((maximum <= 1) & (maximum >= (1 - 1e-6) / 3)).all()
   permuted = jitted(logits[:, np.array(order)])
   chex.assert_trees_all_close(permuted, values, rtol=1e-5, atol=1e-6)
   shifted = jitted(logits + np.float32(16))

@@ -15,6 +15,8 @@ _EXTRA_OF_PACKAGE = {
   "tensorflow_datasets": "train",
   "array_record": "train",
   "PIL": "train",
+  "scipy": "train",
+  "grain": "train",
   "matplotlib": "plots",
   "mlxtend": "quickstart",
   "sklearn": "quickstart",
@@ -59,7 +61,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _run(arguments: list[str]) -> int:
   import tyro
 
-  from isomax_jax.cli import evaluate, predict, quickstart, report, train
+  from isomax_jax.cli import data, evaluate, predict, prepare, quickstart, report, train
 
   commands = {
     "quickstart": quickstart.quickstart,
@@ -67,6 +69,8 @@ def _run(arguments: list[str]) -> int:
     "evaluate": evaluate.evaluate,
     "predict": predict.predict,
     "report": report.report,
+    "prepare": prepare.prepare,
+    "data": data.data,
   }
   return tyro.extras.subcommand_cli_from_dict(
     commands, prog="isomax-jax", description=_DESCRIPTION, args=arguments

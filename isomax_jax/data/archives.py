@@ -4,6 +4,7 @@ import hashlib
 import http.client
 import os
 import tempfile
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,6 +32,14 @@ def find_archives(spec: DataSpec, manual_dir: Path, *, report: Report) -> dict[s
 
   Raises:
     FileNotFoundError: If one is missing; the message says where it comes from.
+
+  Example:
+    >>> from isomax_jax.data import get_spec
+    >>> from isomax_jax.data.progress import silent
+    >>> find_archives(get_spec("cifar10"), Path("downloads"), report=silent)
+    Traceback (most recent call last):
+      ...
+    FileNotFoundError: cifar10 needs cifar-10-binary.tar.gz, which is not in downloads; ...
   """
   found = {}
   for archive in spec.archives:
@@ -65,6 +74,12 @@ def download_archives(spec: DataSpec, folder: Path, *, report: Report) -> dict[s
   Raises:
     ConnectionError: If a file cannot be downloaded; the message says what to do without a network.
     ValueError: If a file is not what the publisher distributes, or only the user has it.
+
+  Example:
+    >>> from isomax_jax.data import get_spec
+    >>> from isomax_jax.data.progress import silent
+    >>> download_archives(get_spec("letters"), Path("downloads"), report=silent)
+    {}
   """
   for archive in spec.archives:
     if archive.url is None or archive.checksum is None:
@@ -106,8 +121,12 @@ def _blocks(archive: Archive) -> Iterator[tuple[int, int, bytes]]:
         done += len(block)
         yield done, total, block
   except (OSError, http.client.HTTPException) as error:
+    reason = getattr(error, "reason", error)
+    if isinstance(error, urllib.error.HTTPError):
+      error.close()
+      reason = error
     raise ConnectionError(
-      f"{archive.url} cannot be downloaded ({error}): retry, or get {archive.name} in another way "
+      f"{archive.url} cannot be downloaded ({reason}): retry, or get {archive.name} in another way "
       "and give its folder as manual_dir"
     ) from error
 

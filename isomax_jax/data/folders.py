@@ -86,6 +86,12 @@ def read_spec(name: str, *, data_dir: str | os.PathLike[str] | None = None) -> D
 
   Raises:
     ValueError: If the name is not that of a folder of images, or the set is not prepared.
+
+  Example:
+    >>> read_spec("image_folder/flowers-64x64x3", data_dir="no/such/folder")
+    Traceback (most recent call last):
+      ...
+    ValueError: image_folder/flowers-64x64x3 is not prepared in no/such/folder; run ...
   """
   parse_name(name)
   root = data_root(data_dir)
@@ -95,7 +101,29 @@ def read_spec(name: str, *, data_dir: str | os.PathLike[str] | None = None) -> D
   except (FileNotFoundError, NotADirectoryError):
     raise ValueError(f"{name} is not prepared in {root}; run {how_to_prepare(name)}") from None
   except ValueError as error:
-    raise ValueError(f"{path} is {error}; delete its folder and prepare the set again") from error
+    raise ValueError(
+      f"{path} cannot be read ({error}): delete its folder and prepare the set again"
+    ) from error
+
+
+def find_prepared(*, data_dir: str | os.PathLike[str] | None = None) -> list[DataSpec]:
+  """Find the folders of images that have been prepared.
+
+  Args:
+    data_dir: Where sets are kept; by default ``$TFDS_DATA_DIR``, else ``~/tensorflow_datasets``.
+
+  Returns:
+    Their descriptions, by name.
+
+  Raises:
+    ValueError: If a description cannot be read.
+
+  Example:
+    >>> find_prepared(data_dir="no/such/folder")
+    []
+  """
+  found = sorted(data_root(data_dir).glob(f"{FAMILY}/*/{DataSpec.version}/{SPEC_FILE}"))
+  return [read_spec(f"{FAMILY}/{path.parts[-3]}", data_dir=data_dir) for path in found]
 
 
 def describe(name: str, tree: Path) -> DataSpec:
@@ -110,6 +138,15 @@ def describe(name: str, tree: Path) -> DataSpec:
 
   Raises:
     ValueError: If the tree is not of that form; the message names the file or folder.
+
+  Example:
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...   for name in ("rose", "lily"):
+    ...     Path(folder, "test", name).mkdir(parents=True)
+    ...     Path(folder, "test", name, "1.png").touch()
+    ...   describe("image_folder/flowers-64x64x3", Path(folder)).class_names
+    ('lily', 'rose')
   """
   _, shape = parse_name(name)
   files = {split: list_files(tree, split) for split in _splits(tree)}
@@ -135,6 +172,14 @@ def list_files(tree: Path, split: str) -> list[Path]:
 
   Raises:
     ValueError: If there is something else, or a class has no image.
+
+  Example:
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...   Path(folder, "test", "rose").mkdir(parents=True)
+    ...   Path(folder, "test", "rose", "1.png").touch()
+    ...   [file.name for file in list_files(Path(folder), "test")]
+    ['1.png']
   """
   files = []
   for folder in _visible(tree / split):

@@ -37,6 +37,14 @@ def read_tar(
   Raises:
     ValueError: If the archive is damaged or cut short, a member is missing, there twice, larger
       than it may be, or no plain file; the message names the archive and the member.
+
+  Example:
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...   with tarfile.open(Path(folder, "a.tar.gz"), "w:gz") as archive:
+    ...     archive.addfile(tarfile.TarInfo("set/empty.bin"))
+    ...   read_tar(Path(folder, "a.tar.gz"), r"set/[^/]+", max_bytes=10)
+    {'set/empty.bin': b''}
   """
   contents: dict[str, bytes] = {}
   try:
@@ -75,6 +83,14 @@ def read_zip(path: Path, expected: tuple[str, ...], *, max_bytes: int) -> Iterat
   Raises:
     ValueError: If the archive is damaged or cut short, or a member is missing or larger than it
       may be; the message names the archive and the member.
+
+  Example:
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...   with zipfile.ZipFile(Path(folder, "a.zip"), "w") as archive:
+    ...     archive.writestr("set/a.bin", b"content")
+    ...   list(read_zip(Path(folder, "a.zip"), ("set/a.bin",), max_bytes=10))
+    [b'content']
   """
   try:
     with zipfile.ZipFile(path) as archive:

@@ -168,12 +168,17 @@ def _disk_full_named(name: str, root: Path) -> Iterator[None]:
   """Say of a full disk where it is and what was to be written."""
   try:
     yield
-  except OSError as error:
-    if error.errno not in _DISK_FULL:
+  except (OSError, RuntimeError) as error:
+    code = getattr(error, "errno", None)
+    reason = error.strerror if code in _DISK_FULL else None
+    for words in map(os.strerror, _DISK_FULL):
+      # The writer of records raises RuntimeError with the system's words.
+      reason = words if reason is None and words in str(error) else reason
+    if reason is None:
       raise
     raise OSError(
-      f"{name} does not fit into {root} ({error.strerror}): free some space there or choose "
-      "another data_dir"
+      f"{name} does not fit into {root} ({reason}): free some space there or choose another "
+      "data_dir"
     ) from error
 
 

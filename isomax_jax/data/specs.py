@@ -220,8 +220,10 @@ _ODIN_LSUN = dataclasses.replace(
   ),
 )
 
+_NOISE_SHAPE = "32x32x3"
+
 _UNIFORM_NOISE = DataSpec(
-  name="uniform_noise/32x32x3",
+  name=f"uniform_noise/{_NOISE_SHAPE}",
   image_shape=(32, 32, 3),
   class_names=("noise",),
   splits={"test": 10_000},
@@ -233,7 +235,7 @@ _UNIFORM_NOISE = DataSpec(
 
 _GAUSSIAN_NOISE = dataclasses.replace(
   _UNIFORM_NOISE,
-  name="gaussian_noise/32x32x3",
+  name=f"gaussian_noise/{_NOISE_SHAPE}",
   description=(
     "Every value of every pixel is drawn from a normal distribution of mean .5 and deviation 1 "
     "and clipped to [0, 1], as in ODIN's experiments."
@@ -257,8 +259,6 @@ SPECS: Mapping[str, DataSpec] = {
     _GAUSSIAN_NOISE,
   )
 }
-
-_NOISE = {"uniform_noise": _UNIFORM_NOISE, "gaussian_noise": _GAUSSIAN_NOISE}
 
 
 def get_spec(name: str, *, data_dir: str | os.PathLike[str] | None = None) -> DataSpec:
@@ -287,8 +287,8 @@ def get_spec(name: str, *, data_dir: str | os.PathLike[str] | None = None) -> Da
   family, _, configuration = name.partition("/")
   if family == folders.FAMILY:
     return folders.read_spec(name, data_dir=data_dir)
-  if family in _NOISE and name not in SPECS:
-    shape = folders.parse_shape(configuration)
-    return dataclasses.replace(_NOISE[family], name=name, image_shape=shape)
+  noise = SPECS.get(f"{family}/{_NOISE_SHAPE}")
+  if noise is not None and name not in SPECS:
+    return dataclasses.replace(noise, name=name, image_shape=folders.parse_shape(configuration))
   _checks.one_of("data set", name, (*SPECS, folders.PATTERN))
   return SPECS[name]

@@ -92,6 +92,16 @@ def open_stored(folder: Path, spec: DataSpec, split: str) -> Stored:
 
   Raises:
     ValueError: If it cannot be read or is not as its description says.
+
+  Example:
+    >>> import tempfile
+    >>> from isomax_jax.data import get_spec, prepare
+    >>> with tempfile.TemporaryDirectory() as data_dir:
+    ...   folder = prepare("photos", data_dir=data_dir)
+    ...   stored = open_stored(folder, get_spec("photos"), "test")
+    ...   images, labels = stored.read(np.array([0, 659]))
+    >>> images.shape, labels.tolist()
+    ((2, 28, 28, 1), [0, 1])
   """
   import tensorflow_datasets as tfds
 
@@ -123,6 +133,13 @@ def read_split(folder: Path, spec: DataSpec, split: str) -> Examples:
 
   Raises:
     ValueError: If it cannot be read or is not as its description says.
+
+  Example:
+    >>> import tempfile
+    >>> from isomax_jax.data import get_spec, prepare
+    >>> with tempfile.TemporaryDirectory() as data_dir:
+    ...   read_split(prepare("photos", data_dir=data_dir), get_spec("photos"), "test").images.shape
+    (660, 28, 28, 1)
   """
   images = read_decoded(folder, f"{split}-images")
   if images is None:

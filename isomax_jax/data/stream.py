@@ -21,7 +21,7 @@ from isomax_jax.data.stored import Stored
 from isomax_jax.typing import Batch
 
 # Reading is bound by the interpreter's lock: more threads than this are in each other's way.
-_THREADS = 2
+_THREADS = 4
 _BATCHES_AHEAD = 16
 
 
@@ -89,11 +89,7 @@ def draws(
     if not flags.FLAGS.is_parsed():
       flags.FLAGS.mark_as_parsed()
     ahead = ahead.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers))
-  iterator = iter(ahead)
-  try:
-    yield from iterator
-  finally:
-    iterator.close()
+  yield from ahead
 
 
 @dataclasses.dataclass(frozen=True)

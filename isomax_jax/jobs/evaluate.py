@@ -93,11 +93,13 @@ def evaluate(
     out_sets = default_out_sets(reference, data_dir=data_dir)
   unknown = {out_set: _load_unknown(trained, out_set, data_dir) for out_set in out_sets}
   test = data.load(reference.name, "test", classes=reference.classes, data_dir=data_dir)
-  _, validation = data.split_validation(
-    data.load(reference.name, "train", classes=reference.classes, data_dir=data_dir),
+  # Of the training images, only those of validation are read: the rest may not fit into memory.
+  _, held_out = data.split_validation(
+    data.open_split(reference.name, "train", classes=reference.classes, data_dir=data_dir),
     trained.config.data.validation,
     seed=trained.config.seed,
   )
+  validation = held_out.read_all()
   known = {TEST: test, VALIDATION: validation} if len(validation.labels) else {TEST: test}
   sets = {name: trained.score(*examples) for name, examples in {**known, **unknown}.items()}
   detectors = {name: create_detector(name) for name in DETECTORS}

@@ -1,12 +1,11 @@
 import dataclasses
 import itertools
+import shutil
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from isomax_jax.data import SPECS, Examples, load, split_validation
-from isomax_jax.data.builders import photos
+from isomax_jax.data import SPECS, Examples, load, open_split, split_validation
 
 
 @pytest.mark.parametrize(
@@ -68,7 +67,7 @@ def test_unknown_split(data_dir):
     ({"splits": {"test": 659}}, "photos test must have 659 examples, got 660"),
     (
       {"image_shape": (28, 14, 2)},
-      r"photos test, example 0: image must be uint8 \(28, 14, 2\), got uint8 \(28, 28, 1\)",
+      r"photos test: images must be uint8 \(660, 28, 14, 2\), got uint8 \(660, 28, 28, 1\)",
     ),
     (
       {"class_names": ("china",)},
@@ -82,39 +81,34 @@ def test_stored_set_must_be_as_specified(change, message, data_dir, monkeypatch)
     load("photos", "test", data_dir=data_dir)
 
 
-@pytest.mark.parametrize(
-  ("image", "message"),
-  [
-    (b"no PNG", "image cannot be decoded"),
-    (
-      Image.fromarray(np.zeros((28, 28), dtype=np.uint16)),
-      r"image must be uint8 \(28, 28, 1\), got uint16 \(28, 28, 1\)",
-    ),
-  ],
-)
-def test_bad_stored_image(image, message, tmp_path, monkeypatch):
-  whole = photos.Builder._generate_examples
-
-  def one_bad(self, images, labels):
-    for position, example in whole(self, images, labels):
-      yield position, {**example, "image": image} if position == 7 else example
-
-  monkeypatch.setattr(photos.Builder, "_generate_examples", one_bad)
-  with pytest.raises(ValueError, match=f"^photos test, example 7: {message}$"):
-    load("photos", "test", data_dir=tmp_path)
+def test_what_must_be_fetched_is_not_fetched_by_the_way(tmp_path):
+  message = rf"^cifar10 is not prepared in {tmp_path}: run isomax-jax prepare cifar10$"
+  for function in (load, open_split):
+    with pytest.raises(ValueError, match=message):
+      function("cifar10", "test", data_dir=tmp_path)
 
 
-def test_damaged_file_is_refused(tmp_path):
-  good = load("photos", "test", data_dir=tmp_path)
-  file = next((tmp_path / "photos" / "1.0.0").glob("*.array_record*"))
-  content = bytearray(file.read_bytes())
+def test_without_the_decoded_arrays_records_are_read(data_dir, tmp_path):
+  folder = shutil.copytree(data_dir / "photos", tmp_path / "photos") / "1.0.0"
+  (folder / "decoded.json").unlink()
+  for path in folder.glob("*.npy"):
+    path.unlink()
+  for part, expected in zip(
+    load("photos", "test", data_dir=tmp_path),
+    load("photos", "test", data_dir=data_dir),
+    strict=True,
+  ):
+    assert part.dtype == expected.dtype
+    np.testing.assert_array_equal(part, expected)
+
+
+def test_damaged_arrays_are_refused(data_dir, tmp_path):
+  path = shutil.copytree(data_dir / "photos", tmp_path / "photos") / "1.0.0" / "test-images.npy"
+  content = bytearray(path.read_bytes())
   content[len(content) // 3] ^= 1
-  file.write_bytes(content)
-  with pytest.raises(ValueError, match=r"^photos test in .* cannot be read, delete it and retry: "):
+  path.write_bytes(content)
+  with pytest.raises(ValueError, match=rf"^{path} is damaged \(its checksum is wrong\): delete "):
     load("photos", "test", data_dir=tmp_path)
-  content[len(content) // 3] ^= 1
-  file.write_bytes(content)
-  np.testing.assert_array_equal(load("photos", "test", data_dir=tmp_path).images, good.images)
 
 
 def numbered(counts):
@@ -151,6 +145,17 @@ def test_quickstart_split_of_the_digits(data_dir):
   train, validation = split_validation(load("mnist_5k", "train", data_dir=data_dir), 1 / 3, seed=0)
   assert np.bincount(train.labels).tolist() == [100] * 10
   assert np.bincount(validation.labels).tolist() == [50] * 10
+
+
+def test_stored_examples_are_split_alike(data_dir):
+  splits = [
+    split_validation(read("mnist_5k", "train", classes=(3, 1), data_dir=data_dir), 0.2, seed=4)
+    for read in (load, open_split)
+  ]
+  for loaded, stored in zip(*splits, strict=True):
+    read = stored.read_all()
+    np.testing.assert_array_equal(read.images, loaded.images)
+    np.testing.assert_array_equal(read.labels, loaded.labels)
 
 
 @pytest.mark.parametrize("fraction", [-0.1, 1.0, float("nan")])

@@ -1,13 +1,16 @@
 import dataclasses
+import importlib
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
-from isomax_jax.data import SPECS, load, prepare
+from isomax_jax.data import SPECS, Progress, is_prepared, load, open_split, prepare
 from isomax_jax.data.builders import photos
 
 LOAD = """
@@ -29,6 +32,18 @@ def killed(self, images, labels):
 
 whole, photos.Builder._generate_examples = photos.Builder._generate_examples, killed
 prepare("photos", data_dir=sys.argv[1])
+"""
+
+
+# A limit on the size of files stands for a disk that fills up: records, then decoded images.
+FULL = """
+import resource, sys
+from isomax_jax.data import prepare
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)
+try:
+  prepare("photos", data_dir=sys.argv[1])
+except OSError as error:
+  print(error, end="")
 """
 
 
@@ -134,6 +149,33 @@ def test_default_place(environment, place, tmp_path, monkeypatch):
   assert prepare("letters") == folder
 
 
+def test_read_back_whole_and_kept_decoded(data_dir):
+  for name in ("mnist_5k", "photos"):
+    folder = data_dir / name / "1.0.0"
+    for split in SPECS[name].splits:
+      stored = open_split(name, split, data_dir=data_dir).read_all()
+      np.testing.assert_array_equal(np.load(folder / f"{split}-images.npy"), stored.images)
+      np.testing.assert_array_equal(np.load(folder / f"{split}-labels.npy"), stored.labels)
+
+
+def test_images_of_a_large_set_are_not_kept_decoded(tmp_path, monkeypatch):
+  # The package's attribute of that name is the function.
+  module = importlib.import_module("isomax_jax.data.prepare")
+  monkeypatch.setattr(module, "LARGEST_RESIDENT", 500_000)
+  folder = prepare("photos", data_dir=tmp_path)
+  assert sorted(path.name for path in folder.glob("*.npy")) == ["test-labels.npy"]
+  assert len(load("photos", "test", data_dir=tmp_path).images) == 660
+
+
+def test_progress_is_told(tmp_path):
+  seen = []
+  prepare("photos", data_dir=tmp_path, report=seen.append)
+  assert {each.name for each in seen} == {"photos"}
+  written = [each.done for each in seen if each.stage == "write"]
+  assert written == [250, 500, 660]
+  assert seen[-1] == Progress("photos", "read back", 660, 660)
+
+
 @pytest.mark.parametrize("content", [None, "{"])
 def test_damaged_folder_is_refused(content, tmp_path):
   folder = tmp_path / "letters" / "1.0.0"
@@ -151,6 +193,55 @@ def test_tfrecord_is_refused(tmp_path):
   message = f"^{folder} is prepared as tfrecord, which needs TensorFlow; array_record is expected"
   with pytest.raises(ValueError, match=message):
     prepare("letters", data_dir=tmp_path)
+
+
+def test_tfrecord_of_stock_tfds_is_refused(tmp_path):
+  folder = tmp_path / "cifar10" / "3.0.2"
+  folder.mkdir(parents=True)
+  (folder / "dataset_info.json").write_text(json.dumps({"fileFormat": "tfrecord"}))
+  for function in (prepare, lambda name, data_dir: load(name, "test", data_dir=data_dir)):
+    with pytest.raises(ValueError, match=f"^{folder} is prepared as tfrecord, which needs Tensor"):
+      function("cifar10", data_dir=tmp_path)
+
+
+def test_half_prepared_folder_is_refused(tmp_path):
+  folder = prepare("photos", data_dir=tmp_path)
+  (folder / "decoded.json").unlink()
+  next(folder.glob("*.array_record*")).unlink()
+  message = f"^{folder} cannot be read, delete it and prepare the set again: "
+  with pytest.raises(ValueError, match=message):
+    load("photos", "test", data_dir=tmp_path)
+
+
+def test_is_prepared(data_dir, tmp_path):
+  assert is_prepared(SPECS["photos"], data_dir=data_dir)
+  assert not is_prepared(SPECS["photos"], data_dir=tmp_path)
+  (tmp_path / "photos" / "1.0.0").mkdir(parents=True)
+  assert not is_prepared(SPECS["photos"], data_dir=tmp_path)
+
+
+def test_too_little_space_is_seen_beforehand(tmp_path, monkeypatch):
+  usage = shutil.disk_usage(tmp_path)._replace(free=2**20 - 1)
+  monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+  message = (
+    rf"^mnist_5k does not fit into {tmp_path} \(7 MiB are needed, 0 MiB are free\): free some "
+    "space there or choose another data_dir$"
+  )
+  with pytest.raises(OSError, match=message):
+    prepare("mnist_5k", data_dir=tmp_path)
+  assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("limit", [10_000, 300_000, 450_000])
+def test_full_disk(limit, tmp_path):
+  process = python(FULL, tmp_path, limit)
+  message = (
+    f"photos does not fit into {tmp_path} (File too large): free some space there or choose "
+    "another data_dir"
+  )
+  assert process.communicate()[0].decode() == message
+  assert not (tmp_path / "photos").exists()
+  assert os.listdir(tmp_path) == []
 
 
 def test_other_number_of_examples_is_refused(tmp_path, monkeypatch):

@@ -19,6 +19,18 @@ SHAPES = {
   "isomax_plus": {"prototypes": (CLASSES, WIDTH), "distance_scale": ()},
   "dismax": {"prototypes": (CLASSES, WIDTH), "distance_scale": ()},
 }
+PURE = {
+  "softmax": lambda f, kernel, bias: jnp.matmul(f, kernel) + bias[None, None],
+  "isomax": isomax_logits,
+  "isomax_plus": isomax_plus_logits,
+  "dismax": dismax_logits,
+}
+ORACLES = {
+  "softmax": lambda f, kernel, bias: f @ kernel + bias,
+  "isomax": oracles.isomax_logits,
+  "isomax_plus": oracles.isomax_plus_logits,
+  "dismax": oracles.dismax_logits,
+}
 
 
 @pytest.fixture(scope="module", params=sorted(SHAPES))
@@ -81,16 +93,16 @@ def test_logits_are_the_pure_function_of_the_parameters(name, head, params):
   generator = np.random.default_rng(1)
   params = {k: v + np.float32(0.1 * generator.normal(size=v.shape)) for k, v in params.items()}
   f = features(2, 3)
-  logits = jax.jit(head.apply)({"params": params}, f)
-  if name == "softmax":
-    expected = np.float64(f) @ np.float64(params["kernel"]) + np.float64(params["bias"])
-    np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-5)
-    return
-  pure = {"isomax": isomax_logits, "isomax_plus": isomax_plus_logits, "dismax": dismax_logits}[name]
-  arguments = params["prototypes"], *([params["distance_scale"]] if name != "isomax" else [])
-  np.testing.assert_array_equal(logits, jax.jit(pure)(f, *arguments))
-  oracle = getattr(oracles, pure.__name__)
-  np.testing.assert_allclose(logits, oracle(f, *arguments), rtol=1e-5)
+  pure = PURE[name]
+
+  @jax.jit
+  def both(params):
+    return head.apply({"params": params}, f), pure(f, *(params[key] for key in SHAPES[name]))
+
+  logits, expected = both(params)
+  np.testing.assert_array_equal(logits, expected)
+  oracle = ORACLES[name](np.float64(f), *(np.float64(params[key]) for key in SHAPES[name]))
+  np.testing.assert_allclose(logits, oracle, rtol=1e-5, atol=1e-5)
 
 
 def test_logits_are_float32_for_any_features(head, params):

@@ -72,10 +72,12 @@ def test_same_numbers_with_the_weights_moved_across(head, linen):
   nnx.replace_by_pure_dict(state, params)
   nnx.update(head, state)
   features = np.float32(generator.normal(size=(2, 3, WIDTH)))
-  np.testing.assert_array_equal(
-    nnx.jit(lambda head, features: head(features))(head, features),
-    jax.jit(linen_head.apply)({"params": params}, features),
-  )
+
+  @nnx.jit
+  def both(head, params, features):
+    return head(features), linen_head.apply({"params": params}, features)
+
+  np.testing.assert_array_equal(*both(head, params, features))
   assert head.entropic_scale == linen_head.entropic_scale
 
 

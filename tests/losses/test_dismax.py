@@ -92,12 +92,13 @@ def test_zero_vectors_have_finite_gradients():
     chex.assert_tree_all_finite(gradients)
 
 
-@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
-def test_low_precision_is_computed_in_float32(dtype):
-  features, prototypes, _ = (jnp.asarray(x, dtype) for x in draw(3, 7, 2))
-  logits = jitted(features, prototypes, 1.5)
-  assert logits.dtype == jnp.float32
+def test_low_precision_is_computed_in_float32():
+  features, prototypes, _ = (jnp.asarray(x, jnp.bfloat16) for x in draw(3, 7, 2))
+  logits = jitted(features, prototypes, jnp.bfloat16(1.5))
   np.testing.assert_allclose(logits, oracles.dismax_logits(features, prototypes, 1.5), rtol=1e-5)
+  for dtype in (jnp.bfloat16, jnp.float16):
+    features, prototypes = features.astype(dtype), prototypes.astype(dtype)
+    assert jax.eval_shape(dismax_logits, features, prototypes, 1.5).dtype == jnp.float32
 
 
 def test_float64_stays_float64():

@@ -1,7 +1,6 @@
 """IsoMax and IsoMax+ logits against the formulas in float64."""
 
 import re
-from functools import partial
 
 import chex
 import hypothesis
@@ -39,10 +38,16 @@ def assert_gradients(actual, expected):
 
 def test_isomax_is_the_negative_distance():
   features, prototypes, cotangent = draw(3, 7, 2)
-  logits, pull_back = jax.jit(partial(jax.vjp, isomax_logits))(features, prototypes)
+
+  @jax.jit
+  def logits_and_gradients(features, prototypes):
+    logits, pull_back = jax.vjp(isomax_logits, features, prototypes)
+    return logits, pull_back(cotangent)
+
+  logits, gradients = logits_and_gradients(features, prototypes)
   np.testing.assert_allclose(logits, oracles.isomax_logits(features, prototypes), rtol=1e-5)
   expected = oracles.isomax_logits_gradient(features, prototypes, cotangent)
-  assert_gradients(pull_back(cotangent), expected)
+  assert_gradients(gradients, expected)
 
 
 @pytest.mark.parametrize(
@@ -106,17 +111,23 @@ def test_forward_mode_reverse_mode_and_second_derivatives():
     np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-4)
 
 
+@jax.jit
+def first_and_second_derivatives(features, prototypes, cotangent):
+  def gradients(features, prototypes, distance_scale):
+    return plus_and_gradients(features, prototypes, distance_scale, cotangent)[1:]
+
+  arguments = features, prototypes, jnp.float32(2)
+  return gradients(*arguments), jax.jacrev(gradients, (0, 1, 2))(*arguments)
+
+
 @pytest.mark.parametrize("zero", ["features", "prototypes", "both"])
-def test_zero_vectors_normalise_to_zero_with_finite_gradients(zero):
+def test_zero_vectors_normalise_to_zero_with_finite_derivatives(zero):
   features, prototypes, cotangent = draw(3, 7, 2)
   features = features * (zero == "prototypes")
   prototypes = prototypes * (zero == "features")
-  logits, *gradients = plus_and_gradients(features, prototypes, jnp.float32(2), cotangent)
-  distance = 0 if zero == "both" else 1
-  np.testing.assert_allclose(logits, np.full((3, 2), -2.0 * distance), rtol=1e-6)
-  chex.assert_tree_all_finite(gradients)
-  second = jax.jit(jax.jacrev(lambda *a: plus_and_gradients(*a, cotangent)[1:], (0, 1, 2)))
-  chex.assert_tree_all_finite(second(features, prototypes, jnp.float32(2)))
+  logits = jitted(features, prototypes, jnp.float32(2))
+  np.testing.assert_allclose(logits, np.full((3, 2), 0 if zero == "both" else -2), rtol=1e-6)
+  chex.assert_tree_all_finite(first_and_second_derivatives(features, prototypes, cotangent))
 
 
 @pytest.mark.parametrize("size", [1e-30, 1e-6, 1e4, 1e30])
@@ -130,13 +141,12 @@ def test_lengths_do_not_matter(size):
 
 
 def test_same_direction_is_at_distance_zero_with_gradient_zero():
-  prototypes = jnp.eye(2, 7)
-  features = 3 * prototypes[jnp.array([0, 0, 1])]
-  cotangent = jnp.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+  prototypes, cotangent = np.eye(2, 7, dtype=np.float32), np.float32([[1, 0], [1, 0], [0, 1]])
+  features = 3 * cotangent @ prototypes
   logits, *gradients = plus_and_gradients(features, prototypes, jnp.float32(1), cotangent)
-  np.testing.assert_array_equal(logits == 0, cotangent == 1)
+  np.testing.assert_array_equal(np.asarray(logits) == 0, cotangent == 1)
   for gradient in gradients:
-    np.testing.assert_array_equal(gradient, jnp.zeros_like(gradient))
+    np.testing.assert_array_equal(gradient, np.zeros_like(gradient))
 
 
 def test_zero_scale_has_finite_gradients():
@@ -149,22 +159,22 @@ def test_zero_scale_has_finite_gradients():
 def test_nan_is_not_normalised_away():
   features, prototypes, _ = draw(3, 7, 2)
   features[1, 2] = np.nan
-  logits = jitted(features, prototypes, jnp.float32(1))
+  logits = np.asarray(jitted(features, prototypes, jnp.float32(1)))
   np.testing.assert_array_equal(np.isnan(logits).all(-1), [False, True, False])
   assert np.isfinite(logits[::2]).all()
   prototypes[0, 0] = np.nan
   assert np.isnan(jitted(features, prototypes, jnp.float32(1))).all()
 
 
-@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
-def test_low_precision_is_computed_in_float32(dtype):
-  features, prototypes, _ = (jnp.asarray(x, dtype) for x in draw(3, 7, 2))
-  logits = jitted(features, prototypes, jnp.asarray(1.5, dtype))
-  assert logits.dtype == jnp.float32
-  np.testing.assert_allclose(
-    logits, oracles.isomax_plus_logits(features, prototypes, 1.5), rtol=1e-5
-  )
-  assert jax.eval_shape(isomax_logits, features, prototypes).dtype == jnp.float32
+def test_low_precision_is_computed_in_float32():
+  features, prototypes, _ = (jnp.asarray(x, jnp.bfloat16) for x in draw(3, 7, 2))
+  logits = jitted(features, prototypes, jnp.bfloat16(1.5))
+  expected = oracles.isomax_plus_logits(features, prototypes, 1.5)
+  np.testing.assert_allclose(logits, expected, rtol=1e-5)
+  for dtype in (jnp.bfloat16, jnp.float16):
+    features, prototypes = features.astype(dtype), prototypes.astype(dtype)
+    assert jax.eval_shape(isomax_plus_logits, features, prototypes, 1.5).dtype == jnp.float32
+    assert jax.eval_shape(isomax_logits, features, prototypes).dtype == jnp.float32
 
 
 def test_float64_stays_float64():
@@ -208,7 +218,7 @@ def vectors(*shape):
 @hypothesis.settings(max_examples=40, deadline=None, derandomize=True)
 @hypothesis.given(vectors(3, 7), vectors(2, 7))
 def test_range_and_class_permutation(features, prototypes):
-  logits = jitted(features, prototypes, jnp.float32(1))
+  logits = np.asarray(jitted(features, prototypes, jnp.float32(1)))
   assert ((logits <= 0) & (logits >= -2.000001)).all()
   permuted = jitted(features, prototypes[::-1], jnp.float32(1))
   np.testing.assert_allclose(permuted, logits[:, ::-1], rtol=1e-5, atol=1e-6)

@@ -1,0 +1,162 @@
+"""Time the IsoMax head and its loss, forward and backward, against their peers, in one run.
+
+Peers, of the same size: the affine SoftMax head with Optax's cross-entropy, and the authors'
+formulation in PyTorch: direct distances, then softmax, then logarithm. Peak memory is what the
+compiler plans (temporaries and results), accuracy is against direct differences in float64.
+Ratios are medians over rounds, in each of which every contender has one turn.
+
+Run with ``python -m experiments.benchmarks.heads``; it needs the ``bench`` extra.
+"""
+
+import functools
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import torch
+
+from experiments.benchmarks import _timing
+from isomax_jax.losses import isomax_logits, pairwise_distance, scaled_cross_entropy
+
+BATCH, WIDTH = 1024, 512
+ENTROPIC_SCALE = 10.0
+REPEATS = {10: 200, 100: 100, 1_000: 40, 21_841: 9}
+# Seconds that a call of the authors' form may take, as judged by the last number of classes.
+PATIENCE = 60.0
+
+
+class Problem(NamedTuple):
+  """One batch: features far from every prototype, features beside their own, and the rest."""
+
+  far: jax.Array
+  near: jax.Array
+  prototypes: jax.Array
+  labels: jax.Array
+
+
+def main() -> None:
+  """Print a table for each number of classes, with the ratios and their targets."""
+  print(_timing.machine("jax", "jaxlib", "optax", "torch"))
+  print(f"head and loss, forward and backward, batch {BATCH:,}, {WIDTH} features, float32")
+  seconds_a_class = 0.0
+  for classes, repeats in REPEATS.items():
+    print(f"\n{classes:,} classes")
+    problem = draw(classes)
+    compare_with_softmax(problem, repeats=repeats)
+    report_accuracy(problem)
+    if seconds_a_class * classes > PATIENCE:
+      print(f"PyTorch, the authors' form: not run, as it would take over {PATIENCE:.0f} s a call")
+    else:
+      seconds_a_class = compare_with_authors(problem, repeats=min(repeats, 3)) / classes
+
+
+def compare_with_softmax(problem: Problem, *, repeats: int) -> None:
+  """Time IsoMax and SoftMax in turns, and set their compilers' memory plans side by side."""
+  classes, _ = problem.prototypes.shape
+  kernel, bias = problem.prototypes.T.copy(), jnp.zeros(classes)
+  isomax = (problem.prototypes, problem.labels)
+  contenders = {
+    "SoftMax": (softmax_loss, (problem.far, kernel, bias, problem.labels), (0, 1, 2)),
+    "IsoMax": (isomax_loss, (problem.far, *isomax), (0, 1)),
+    "IsoMax, features beside prototypes": (isomax_loss, (problem.near, *isomax), (0, 1)),
+  }
+  steps, megabytes = {}, {}
+  for name, (loss, arguments, moving) in contenders.items():
+    start = time.perf_counter()
+    compiled = jax.jit(jax.value_and_grad(loss, moving)).lower(*arguments).compile()
+    print(f"{name}: compiled in {time.perf_counter() - start:.2f} s")
+    steps[name] = functools.partial(compiled, *arguments)
+    plan = compiled.memory_analysis()
+    megabytes[name] = (plan.temp_size_in_bytes + plan.output_size_in_bytes) / 1e6
+  timings = _timing.measure(steps, repeats=repeats)
+  print(_timing.table(timings))
+
+  softmax, isomax, near = timings.values()
+  if classes < 100:
+    met = "met" if isomax.median < 1e-3 else "NOT met"
+    print(f"IsoMax: {1e3 * isomax.median:.2f} ms, target < 1 ms {met}")
+  else:
+    ratio = np.median(isomax.seconds / softmax.seconds)
+    print(_timing.verdict("IsoMax / SoftMax", ratio, at_most=1.1))
+  ratio = np.median(near.seconds / softmax.seconds)
+  print(f"IsoMax, features beside prototypes / SoftMax: {ratio:.2f}x")
+  memory = f"memory of IsoMax ({megabytes['IsoMax']:.1f} MB) / SoftMax ({megabytes['SoftMax']:.1f})"
+  print(_timing.verdict(memory, megabytes["IsoMax"] / megabytes["SoftMax"], at_most=1.2))
+
+
+def compare_with_authors(problem: Problem, *, repeats: int) -> float:
+  """Time the authors' form against IsoMax in turns; return the seconds of one call."""
+  isomax = jax.jit(jax.value_and_grad(isomax_loss, (0, 1)))
+  contenders = {
+    "IsoMax": lambda: isomax(problem.far, problem.prototypes, problem.labels),
+    "PyTorch, the authors' form": authors_step(problem),
+  }
+  timings = _timing.measure(contenders, repeats=repeats)
+  print(_timing.table(timings))
+  ours, theirs = timings.values()
+  ratio = np.median(theirs.seconds / ours.seconds)
+  if problem.prototypes.shape[0] == 1_000:
+    print(_timing.verdict("the authors' form / IsoMax", ratio, at_least=10))
+  else:
+    print(f"the authors' form / IsoMax: {ratio:.1f}x")
+  return theirs.median
+
+
+def report_accuracy(problem: Problem, *, rows: int = 32) -> None:
+  """Print how far distances are from direct differences in float64."""
+  prototypes = np.float64(problem.prototypes)
+  for name, features in (("far from", problem.far), ("beside", problem.near)):
+    distances = np.float64(jax.jit(pairwise_distance)(features, problem.prototypes)[:rows])
+    exact = np.array([np.linalg.norm(f - prototypes, axis=-1) for f in np.float64(features[:rows])])
+    error = np.max(np.abs(distances / exact - 1))
+    met = "met" if error <= 1e-5 else "NOT met"
+    print(f"largest relative error {name} prototypes: {error:.1e}, target <= 1e-5 {met}")
+
+
+def isomax_loss(features: jax.Array, prototypes: jax.Array, labels: jax.Array) -> jax.Array:
+  """Return the mean loss of an IsoMax head."""
+  logits = isomax_logits(features, prototypes)
+  return scaled_cross_entropy(logits, labels, entropic_scale=ENTROPIC_SCALE).mean()
+
+
+def softmax_loss(
+  features: jax.Array, kernel: jax.Array, bias: jax.Array, labels: jax.Array
+) -> jax.Array:
+  """Return the mean loss of an affine head."""
+  logits = features @ kernel + bias
+  return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+
+
+def authors_step(problem: Problem) -> Callable[[], Any]:
+  """Return the authors' forward and backward pass: ``cdist`` in full, softmax, then logarithm."""
+  features = torch.tensor(np.asarray(problem.far), requires_grad=True)
+  prototypes = torch.tensor(np.asarray(problem.prototypes), requires_grad=True)
+  rows, labels = torch.arange(BATCH), torch.tensor(np.asarray(problem.labels), dtype=torch.long)
+
+  def step() -> None:
+    features.grad = prototypes.grad = None
+    mode = "donot_use_mm_for_euclid_dist"
+    distances = torch.cdist(features, prototypes, p=2.0, compute_mode=mode)
+    probabilities = torch.softmax(-ENTROPIC_SCALE * distances, dim=1)
+    (-torch.log(probabilities[rows, labels])).mean().backward()
+
+  return step
+
+
+def draw(classes: int) -> Problem:
+  """Draw rectified features, as a network's average pooling gives them, and prototypes."""
+  generator = np.random.default_rng(classes)
+  labels = generator.integers(0, classes, BATCH)
+  far = np.maximum(generator.normal(size=(BATCH, WIDTH)), 0)
+  prototypes = 0.5 * np.abs(generator.normal(size=(classes, WIDTH)))
+  near = prototypes[labels] + 1e-3 * generator.normal(size=(BATCH, WIDTH))
+  arrays = (jnp.asarray(array, jnp.float32) for array in (far, near, prototypes))
+  return Problem(*arrays, labels=jnp.asarray(labels, jnp.int32))
+
+
+if __name__ == "__main__":
+  main()

@@ -1,0 +1,117 @@
+import dataclasses
+import pickle
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from isomax_jax.data import SPECS, load, open_split, prepare
+from isomax_jax.data.builders import photos
+
+
+@pytest.fixture
+def records(data_dir, tmp_path):
+  """The photos without their decoded arrays."""
+  folder = shutil.copytree(data_dir / "photos", tmp_path / "photos") / "1.0.0"
+  (folder / "decoded.json").unlink()
+  return folder
+
+
+def test_some_examples_in_any_order(data_dir):
+  whole = load("photos", "test", data_dir=data_dir)
+  stored = open_split("photos", "test", data_dir=data_dir)
+  np.testing.assert_array_equal(stored.labels, whole.labels)
+  positions = np.array([659, 3, 3, 400])
+  some = stored.read(positions)
+  np.testing.assert_array_equal(some.images, whole.images[positions])
+  assert some.images.dtype == np.uint8
+  np.testing.assert_array_equal(some.labels, whole.labels[positions])
+
+
+def test_chosen_examples(data_dir):
+  whole = load("mnist_5k", "train", classes=(7, 2), data_dir=data_dir)
+  stored = open_split("mnist_5k", "train", classes=(7, 2), data_dir=data_dir)
+  chosen = np.arange(300) % 3 == 1
+  for part, expected in zip(stored.take(chosen).read_all(), whole.take(chosen), strict=True):
+    np.testing.assert_array_equal(part, expected)
+  assert len(stored.read_all().images) == 300
+
+
+def test_more_than_one_portion(data_dir, monkeypatch):
+  monkeypatch.setattr("isomax_jax.data.stored._RECORDS_AT_A_TIME", 100)
+  whole = load("photos", "test", data_dir=data_dir)
+  stored = open_split("photos", "test", data_dir=data_dir)
+  np.testing.assert_array_equal(stored.read_all().images, whole.images)
+  assert stored.take(np.zeros(660, dtype=bool)).read_all().images.shape == (0, 28, 28, 1)
+
+
+def test_it_can_be_sent_to_another_process(data_dir):
+  stored = open_split("photos", "test", data_dir=data_dir)
+  sent = pickle.loads(pickle.dumps(stored))
+  np.testing.assert_array_equal(sent.read(np.arange(5)).images, stored.read(np.arange(5)).images)
+
+
+@pytest.mark.parametrize("split", ["train", "all"])
+def test_unknown_split(split, data_dir):
+  with pytest.raises(ValueError, match=f"^unknown split of photos '{split}'; known: test$"):
+    open_split("photos", split, data_dir=data_dir)
+
+
+@pytest.mark.parametrize(
+  ("change", "message"),
+  [
+    ({"splits": {"test": 659}}, "photos test must have 659 examples, got 660"),
+    (
+      {"image_shape": (28, 14, 2)},
+      r"photos test, example 5: image must be uint8 \(28, 14, 2\), got uint8 \(28, 28, 1\)",
+    ),
+    (
+      {"class_names": ("china",)},
+      r"photos test, example 330: label must be in 0\.\.0, got 1",
+    ),
+  ],
+)
+def test_stored_set_must_be_as_specified(change, message, records, monkeypatch):
+  monkeypatch.setitem(SPECS, "photos", dataclasses.replace(SPECS["photos"], **change))
+  with pytest.raises(ValueError, match=f"^{message}$"):
+    open_split("photos", "test", data_dir=records.parents[1]).read(np.array([5]))
+
+
+@pytest.mark.parametrize(
+  ("image", "message"),
+  [
+    (b"no PNG", "image cannot be decoded"),
+    (
+      Image.fromarray(np.zeros((28, 28), dtype=np.uint16)),
+      r"image must be uint8 \(28, 28, 1\), got uint16 \(28, 28, 1\)",
+    ),
+  ],
+)
+def test_bad_image_is_seen_when_it_is_read_back(image, message, tmp_path, monkeypatch):
+  whole = photos.Builder._generate_examples
+
+  def one_bad(self, images, labels):
+    for position, example in whole(self, images, labels):
+      yield position, {**example, "image": image} if position == 7 else example
+
+  monkeypatch.setattr(photos.Builder, "_generate_examples", one_bad)
+  with pytest.raises(ValueError, match=f"^photos test, example 7: {message}$"):
+    prepare("photos", data_dir=tmp_path)
+  assert list(tmp_path.iterdir()) == []
+
+
+def test_damaged_records_are_refused(records, data_dir):
+  file = next(records.glob("*.array_record*"))
+  content = bytearray(file.read_bytes())
+  content[len(content) // 3] ^= 1
+  file.write_bytes(content)
+  message = f"^{records} cannot be read, delete it and prepare the set again: "
+  for read in (load, open_split):
+    with pytest.raises(ValueError, match=message):
+      read("photos", "test", data_dir=records.parents[1])
+  # Labels that were kept beside the records let it be opened; the images are still verified.
+  shutil.copy(data_dir / "photos" / "1.0.0" / "decoded.json", records)
+  stored = open_split("photos", "test", data_dir=records.parents[1])
+  with pytest.raises(ValueError, match=message):
+    stored.read_all()
