@@ -22,6 +22,7 @@ bench: $(VENV)/.bench
 	$(BIN)/python -m experiments.benchmarks.heads
 	$(BIN)/python -m experiments.benchmarks.scoring
 	$(BIN)/python -m experiments.benchmarks.metrics
+	$(BIN)/python -m experiments.benchmarks.input
 
 # A stamp for each set of extras, out of date once the metadata change.
 $(VENV)/.%: setup.cfg pyproject.toml
