@@ -9,7 +9,7 @@ quickstart: $(VENV)/.quickstart
 	$(BIN)/isomax-jax quickstart
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 test-slow: $(VENV)/.test
 	$(BIN)/python -m pytest -m slow

@@ -21,7 +21,7 @@ from isomax_jax.evaluation.benchmark import score_sets
 from isomax_jax.evaluation.predict import predict
 from isomax_jax.evaluation.runs import VALIDATION
 from isomax_jax.jobs.environment import environment
-from isomax_jax.jobs.setup import Forward, make_forward, make_model, make_setup
+from isomax_jax.jobs.setup import Forward, Setup, make_forward, make_model, make_setup
 from isomax_jax.jobs.trained import SPEC_FILE, Trained, read_config, read_spec
 from isomax_jax.metrics import accuracy, fit_temperature, negative_log_likelihood
 from isomax_jax.scores import entropic_score
@@ -83,28 +83,11 @@ def train(
   workdir = Path(workdir)
   setup = make_setup(config, find=partial(data.get_spec, data_dir=data_dir))
   streamed = _is_streamed(config, setup.spec)
-  devices = jax.devices()
-  strategy = config.run.strategy
-  if strategy == "auto":
-    strategy = "pmap" if len(devices) > 1 else "sharded"
-  axis_name = parallel.AXIS if strategy == "pmap" else None
-  step = partial(
-    train_step,
-    prepare=setup.prepare,
-    loss=classification_loss(config.model.entropic_scale),
-    axis_name=axis_name,
-  )
-  batch_size = config.optim.batch_size
-  runner = parallel.make_runner(
-    step,
-    stream.fetch if streamed else resident.fetch,
-    strategy=strategy,
-    devices=devices,
-    batch_size=batch_size,
-  )
-
+  runner, axis_name = _make_runner(config, setup, streamed=streamed)
   _open_workdir(workdir, config, fresh=fresh)
   _keep_spec(workdir, setup.spec)
+  if (workdir / "decision.json").exists():
+    return  # It is the last thing that a run writes.
   read = data.open_split if streamed else data.load
   training, validation = data.split_validation(
     read(setup.reference.name, "train", classes=setup.reference.classes, data_dir=data_dir),
@@ -114,7 +97,7 @@ def train(
   if streamed:
     validation = validation.read_all()
   source, draws = _source_and_draws(training, config)
-  schedule = _schedule(config, len(training.labels), platform=devices[0].platform)
+  schedule = _schedule(config, len(training.labels))
   key = jax.random.key(config.seed)
   initial_key, step_key = jax.random.split(key)
   state = runner.replicate(
@@ -143,7 +126,7 @@ def train(
         source=runner.replicate(source),
         draws=draws,
         key=runner.replicate(step_key),
-        batch_size=batch_size,
+        batch_size=config.optim.batch_size,
         schedule=schedule,
         clock=clock,
         checkpoints=checkpoints,
@@ -156,6 +139,30 @@ def train(
   if len(validation.labels):
     decision = _decide(Trained(config, setup, state.variables, forward), validation)
     write_atomically(workdir / "decision.json", _json_bytes(decision))
+
+
+def _make_runner(
+  config: TrainConfig, setup: Setup, *, streamed: bool
+) -> tuple[parallel.Runner, str | None]:
+  """Spread the config's step over the devices; the model needs the axis's name too."""
+  strategy = config.run.strategy
+  if strategy == "auto":
+    strategy = "pmap" if jax.device_count() > 1 else "sharded"
+  axis_name = parallel.AXIS if strategy == "pmap" else None
+  step = partial(
+    train_step,
+    prepare=setup.prepare,
+    loss=classification_loss(config.model.entropic_scale),
+    axis_name=axis_name,
+  )
+  runner = parallel.make_runner(
+    step,
+    stream.fetch if streamed else resident.fetch,
+    strategy=strategy,
+    devices=jax.devices(),
+    batch_size=config.optim.batch_size,
+  )
+  return runner, axis_name
 
 
 def _open_workdir(workdir: Path, config: TrainConfig, *, fresh: bool) -> None:
@@ -199,7 +206,7 @@ def _clear(workdir: Path) -> None:
       path.unlink()
 
 
-def _schedule(config: TrainConfig, examples: int, *, platform: str) -> loop.Schedule:
+def _schedule(config: TrainConfig, examples: int) -> loop.Schedule:
   """Turn the config's epochs into steps."""
   steps_per_epoch = examples / config.optim.batch_size
 
@@ -212,7 +219,7 @@ def _schedule(config: TrainConfig, examples: int, *, platform: str) -> loop.Sche
     # A checkpoint ends a line of the log: between lines it would cut one in two.
     return log * max(1, round(steps(epochs) / log))
 
-  per_dispatch = config.run.steps_per_dispatch or (1 if platform == "cpu" else 50)
+  per_dispatch = config.run.steps_per_dispatch or (1 if jax.default_backend() == "cpu" else 50)
   return loop.Schedule(
     total=steps(config.optim.epochs),
     steps_per_epoch=steps_per_epoch,

@@ -78,8 +78,8 @@ def _distances(features: jax.Array, prototypes: jax.Array) -> jax.Array:
   f, q = _centre(features, prototypes)
   products = jnp.matmul(f, q.T, precision=lax.Precision.HIGHEST)
   squares = _squares(f)[:, None], _squares(q)[None, :]
-  distances = jnp.sqrt(jnp.maximum(2 * products + squares[0] + squares[1], 0))
-  return _refine_nearest(distances, squares, features, prototypes)
+  squared = jnp.maximum(2 * products + squares[0] + squares[1], 0)
+  return _refine_nearest(squared, squares, features, prototypes)
 
 
 @_distances.defjvp
@@ -117,12 +117,12 @@ def _squares(vectors: jax.Array) -> jax.Array:
 
 
 def _refine_nearest(
-  distances: jax.Array,
+  squared: jax.Array,
   squares: tuple[jax.Array, jax.Array],
   features: jax.Array,
   prototypes: jax.Array,
 ) -> jax.Array:
-  """Replace distances that cancelled, and may be a row's two nearest, by direct differences.
+  """Return distances, those that cancelled and may be a row's two nearest by direct difference.
 
   One pass differences one prototype a row. Features that keep their distance, the usual case,
   need no pass; one that sits on a prototype needs one; twins need one each.
@@ -136,20 +136,23 @@ def _refine_nearest(
     return carry[-1]
 
   def refine(carry):
-    distances, pending, nearest, second, _ = carry
-    chosen = jnp.argmin(jnp.where(pending, lower_bound(distances), jnp.inf), axis=-1)
+    distances, nearest, second, _ = carry
+    # A row that has nothing left takes its first prototype, which does no harm.
+    chosen = jnp.argmin(jnp.where(distances < 0, lower_bound(distances), jnp.inf), axis=-1)
     # The original vectors: centred ones have been rounded, by more than a small distance bears.
     direct = _squares(features - prototypes[chosen])
-    hit = classes == chosen[:, None]
-    distances = jnp.where(hit, jnp.sqrt(direct)[:, None], distances)
     second = jnp.minimum(second, jnp.maximum(nearest, direct))
     nearest = jnp.minimum(nearest, direct)
     # What lies above two refined distances for certain is not among the two nearest.
-    pending = pending & ~hit & (lower_bound(distances) <= second[:, None])
-    return distances, pending, nearest, second, jnp.any(pending)
+    beyond = lower_bound(distances) > second[:, None]
+    distances = jnp.where(beyond, jnp.abs(distances), distances)
+    distances = jnp.where(classes == chosen[:, None], jnp.sqrt(direct)[:, None], distances)
+    return distances, nearest, second, jnp.any(distances < 0)
 
-  conditioned = _WELL_CONDITIONED * squares[0] + _WELL_CONDITIONED * squares[1]
-  pending = jnp.square(distances) < conditioned
+  # A minus marks what cancelled and is yet to be settled, which saves a mask; so it must not be 0.
+  cancelled = squared < _WELL_CONDITIONED * squares[0] + _WELL_CONDITIONED * squares[1]
+  distances = jnp.sqrt(squared)
+  distances = jnp.where(cancelled, -jnp.maximum(distances, 1e-19), distances)
   unknown = jnp.full_like(distances[:, 0], jnp.inf)
-  carry = distances, pending, unknown, unknown, jnp.any(pending)
+  carry = distances, unknown, unknown, jnp.any(distances < 0)
   return lax.while_loop(unfinished, refine, carry)[0]
