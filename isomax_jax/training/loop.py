@@ -1,6 +1,7 @@
 """The loop: restore, step, log, checkpoint, validate, done."""
 
 import itertools
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -68,6 +69,7 @@ def fit(
   stream = draws(step)
   compiled: dict[int, Run] = {}
   pending: list[Any] = []
+  compile_seconds = 0.0
 
   def write(split: str, metrics: dict[str, float]) -> None:
     for writer in writers:
@@ -75,7 +77,7 @@ def fit(
 
   def log() -> None:
     """Write the means since the last line; the only place that waits for the steps."""
-    nonlocal logged
+    nonlocal logged, compile_seconds
     values = jax.device_get(pending)
     seconds = clock.lap()
     means = {name: float(np.mean(np.concatenate([v[name] for v in values]))) for name in values[0]}
@@ -84,8 +86,11 @@ def fit(
         f"the loss is not finite between steps {logged} and {step}; "
         f"last good checkpoint: {checkpoints.latest_step() or 'none'}"
       )
-    write("train", {**means, "images_per_second": (step - logged) * batch_size / seconds})
-    logged = step
+    means["images_per_second"] = (step - logged) * batch_size / seconds
+    if compile_seconds:
+      means["compile_seconds"] = compile_seconds
+    write("train", means)
+    logged, compile_seconds = step, 0.0
     pending.clear()
 
   while step < schedule.total:
@@ -93,7 +98,9 @@ def fit(
     drawn = jax.tree.map(lambda *leaves: np.stack(leaves), *itertools.islice(stream, count))
     if count not in compiled:
       clock.stop()
+      started = time.perf_counter()
       compiled[count] = runner.compile(state, source, drawn, key)
+      compile_seconds += time.perf_counter() - started
     clock.start()
     state, metrics = compiled[count](state, source, drawn, key)
     pending.append(metrics)

@@ -87,7 +87,8 @@ def _draws(examples, start):
 def lines(folder):
   """The log without what depends on the machine's speed."""
   rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-  return [{k: v for k, v in row.items() if k != "images_per_second"} for row in rows]
+  speed = {"images_per_second", "compile_seconds"}
+  return [{k: v for k, v in row.items() if k not in speed} for row in rows]
 
 
 def test_lines_are_at_their_intervals_with_means_since_the_last(
@@ -144,6 +145,14 @@ def test_lines_behind_the_last_checkpoint_are_written_once(
     file.write('{"step": 12, "lo')
   fit(tmp_path, make_state(), make_step(), examples)
   assert lines(tmp_path) == expected
+
+
+def test_compilation_is_told_apart_from_speed(tmp_path, examples, make_step, make_state):
+  fit(tmp_path, make_state(), make_step(), examples, per_dispatch=5)
+  rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+  # Two programs: five steps a dispatch, and the two that are left at the end.
+  assert [row["step"] for row in rows if row.get("compile_seconds", 0) > 0] == [5, 12]
+  assert all(row["images_per_second"] > 0 for row in rows)
 
 
 def test_a_finished_run_is_left_as_it_is(tmp_path, examples, make_step, make_state):
