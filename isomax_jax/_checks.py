@@ -43,15 +43,13 @@ def same_shape(name: str, shape: tuple[int, ...], expected: tuple[int, ...]) -> 
 
 def positive(name: str, value: Any) -> None:
   """Raise ValueError unless ``value`` is a positive, finite number; a traced one passes unseen."""
-  if isinstance(value, jax.core.Tracer) and value.ndim == 0:
-    return
-  if not (_is_finite(value) and value > 0):
+  if not (_is_traced(value) or (_is_finite(value) and value > 0)):
     raise ValueError(f"{name} must be a positive, finite number, got {value!r}")
 
 
 def not_negative(name: str, value: Any) -> None:
-  """Raise ValueError unless ``value`` is a finite number of 0 or more."""
-  if not (_is_finite(value) and value >= 0):
+  """Raise ValueError unless ``value`` is a finite number of 0 or more; a traced one passes."""
+  if not (_is_traced(value) or (_is_finite(value) and value >= 0)):
     raise ValueError(f"{name} must be a finite number of 0 or more, got {value!r}")
 
 
@@ -71,6 +69,10 @@ def one_of(name: str, value: str, known: Collection[str]) -> None:
   """Raise ValueError unless ``value`` is among the known names, which the message lists."""
   if value not in known:
     raise ValueError(f"unknown {name} {value!r}; known: {', '.join(sorted(known))}")
+
+
+def _is_traced(value: Any) -> bool:
+  return isinstance(value, jax.core.Tracer) and value.ndim == 0
 
 
 def _is_finite(value: Any) -> bool:

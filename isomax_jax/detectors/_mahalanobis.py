@@ -107,7 +107,7 @@ def stage_scores(
   images: jax.Array,
   outputs: Outputs,
   *,
-  epsilon: float = 0.0,
+  epsilon: ArrayLike = 0.0,
 ) -> jax.Array:
   """Score every stage of the network, for :func:`fit_stage_weights`.
 
@@ -117,7 +117,7 @@ def stage_scores(
     images: Pixels of [0, 1], shape ``[batch, height, width, channels]``; not used without an
       epsilon.
     outputs: The classifier's outputs for the images.
-    epsilon: The step in pixels, 0 or more.
+    epsilon: The step in pixels, 0 or more; a traced scalar makes one program for all steps.
 
   Returns:
     The score of each example at each stage, shape ``[batch, stages]``.
@@ -218,7 +218,7 @@ def _stage_score(
   images: jax.Array,
   outputs: Outputs,
   *,
-  epsilon: float,
+  epsilon: ArrayLike,
   stage: int,
 ) -> jax.Array:
   _check_stages(len(params), len(_stages(outputs)))
@@ -227,7 +227,7 @@ def _stage_score(
     projection = params[stage]
     return smallest_square(projection, project(projection, _stages(outputs)[stage])) / 2
 
-  if epsilon > 0:
+  if isinstance(epsilon, jax.Array) or epsilon > 0:
     sign = gradient_sign(lambda images: loss(classifier.outputs(images)), images)
     outputs = classifier.outputs(images - epsilon * sign)
   return -loss(outputs)

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from isomax_jax import _checks
 from isomax_jax.detectors._perturbation import gradient_sign
@@ -63,16 +64,43 @@ def odin(*, temperature: float = 1000.0, epsilon: float = 0.0014) -> Detector:
   def score(params: tuple, classifier: Classifier, images: jax.Array, outputs: Outputs) -> Scores:
     if epsilon == 0:
       return _soft_gap(outputs.logits, temperature)
-
-    def loss(images: jax.Array) -> jax.Array:
-      return -_soft_gap(classifier.outputs(images).logits, temperature)
-
-    return -loss(images - epsilon * gradient_sign(loss, images))
+    return odin_score(classifier, images, temperature=temperature, epsilon=epsilon)
 
   return Detector(fit=lambda classifier, batches: (), score=score)
 
 
-def _soft_gap(logits: jax.Array, temperature: float) -> jax.Array:
+def odin_score(
+  classifier: Classifier, images: jax.Array, *, temperature: ArrayLike, epsilon: ArrayLike
+) -> Scores:
+  """Score as :func:`odin` does, by options that may be arrays: one program for a whole grid.
+
+  Args:
+    classifier: The classifier.
+    images: Pixels of [0, 1], shape ``[batch, height, width, channels]``, floating.
+    temperature: The temperature, a positive scalar.
+    epsilon: The step in pixels, a scalar.
+
+  Returns:
+    Scores, shape ``[batch]``.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> def outputs(images):
+    ...   return Outputs(images.reshape(-1, 2), images.reshape(-1, 2))
+    >>> images = jnp.array([0.75, 0.25]).reshape(1, 1, 1, 2)
+    >>> classifier = Classifier(outputs=outputs, head=None, head_params=None)
+    >>> score = jax.jit(lambda e: odin_score(classifier, images, temperature=1.0, epsilon=e))
+    >>> print(score(0.0).round(3), score(0.0625).round(3))
+    [0.5] [0.625]
+  """
+
+  def loss(images: jax.Array) -> jax.Array:
+    return -_soft_gap(classifier.outputs(images).logits, temperature)
+
+  return -loss(images - epsilon * gradient_sign(loss, images))
+
+
+def _soft_gap(logits: jax.Array, temperature: ArrayLike) -> jax.Array:
   """Return how far the largest logit is above the others, averaged in the temperature's way."""
   logits = _checks.floating("logits", logits)
   _checks.has_classes("logits", logits)

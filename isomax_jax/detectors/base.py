@@ -13,6 +13,9 @@ Params = Any
 class Classifier(NamedTuple):
   """A trained network as detectors see it.
 
+  Where its functions are ``jax.tree_util.Partial`` of a function and its arrays, a classifier is a
+  tree that can be an argument of a compiled program; otherwise its arrays become constants there.
+
   Attributes:
     outputs: Images in pixels of [0, 1], shape ``[batch, height, width, channels]``, to
       ``Outputs``; normalisation is part of it, so gradients are by the pixels.
