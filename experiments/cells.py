@@ -30,9 +30,7 @@ _NAMES = {
   "uniform_noise/32x32x3": "uniform noise",
   "gaussian_noise/32x32x3": "Gaussian noise",
   "mnist_5k, other classes": "unseen digits",
-  "odin": "ODIN",
   "acet": "ACET",
-  "mahalanobis": "Mahalanobis",
 }
 
 

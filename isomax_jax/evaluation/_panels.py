@@ -68,7 +68,7 @@ def draw_rocs(axes: Axes, groups: Mapping[tuple[str, str], Pairs]) -> None:
   axes.text(0.99, top, "TNR@TPR95", color=style.INK, **text)
   for row, ((head, detector), pairs) in enumerate(groups.items()):
     colour = style.head_colour(head)
-    curves = [_roc(known, unknown) for known, unknown in pairs]
+    curves = [roc(known, unknown) for known, unknown in pairs]
     if len(curves) > 1:
       for curve in curves:
         axes.plot(*curve, color=colour, linewidth=0.7, alpha=0.5)
@@ -82,7 +82,7 @@ def draw_rocs(axes: Axes, groups: Mapping[tuple[str, str], Pairs]) -> None:
       axes.text(x, height, words, color=colour, fontweight="bold", **text)
 
 
-def _roc(known: np.ndarray, unknown: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def roc(known: np.ndarray, unknown: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
   """Return the rates of unknown and of known images at or above each threshold, from 0 to 1."""
   thresholds = np.unique(np.concatenate([known, unknown]))[::-1]
   rates = [

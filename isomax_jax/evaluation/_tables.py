@@ -5,6 +5,7 @@ from typing import Any
 
 from isomax_jax.evaluation import _html
 from isomax_jax.evaluation.records import (
+  DETECTION,
   DISPLAY_NAMES,
   Record,
   Summary,
@@ -12,7 +13,6 @@ from isomax_jax.evaluation.records import (
   summarize,
 )
 
-DETECTION = ("auroc", "tnr_at_tpr", "fpr_at_tpr", "detection_accuracy", "aupr_in", "aupr_out")
 CLASSIFICATION = ("accuracy", "negative_log_likelihood", "expected_calibration_error")
 _LOWER_IS_BETTER = ("fpr_at_tpr",)
 # What tells the rows of a table apart, besides the detector.

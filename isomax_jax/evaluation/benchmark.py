@@ -1,15 +1,17 @@
 """Score known and unknown sets with detectors and measure how well they are told apart."""
 
-from collections.abc import Iterator, Mapping
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from isomax_jax.detectors import Classifier, Detector
-from isomax_jax.evaluation.predict import predict
+from isomax_jax.detectors import Batches, Classifier, Detector
+from isomax_jax.evaluation.predict import place, predict
 from isomax_jax.evaluation.runs import TEST, VALIDATION
 from isomax_jax.metrics import (
   accuracy,
@@ -17,14 +19,15 @@ from isomax_jax.metrics import (
   expected_calibration_error,
   negative_log_likelihood,
 )
-from isomax_jax.typing import Outputs
+from isomax_jax.typing import Outputs, Scores
 
 
 class ScoredSet(NamedTuple):
   """A set that went through the network once.
 
   Attributes:
-    images: Images as stored, shape ``[examples, height, width, channels]``, uint8.
+    images: Images, shape ``[examples, height, width, channels]``: uint8 as stored, or pixels of
+      [0, 1] in a floating dtype.
     labels: Class indices, shape ``[examples]``.
     outputs: The network's outputs.
   """
@@ -34,46 +37,198 @@ class ScoredSet(NamedTuple):
   outputs: Outputs
 
 
-def score_sets(
+class Fitted(NamedTuple):
+  """A detector that is ready to score.
+
+  Attributes:
+    detector: The detector.
+    params: What its fit gave.
+    options: What it was made with, where that was chosen and is no default.
+    tuned_on: What the options were chosen on; None where nothing was.
+  """
+
+  detector: Detector
+  params: Any = ()
+  options: Mapping[str, Any] = {}
+  tuned_on: str | None = None
+
+
+def fit_detectors(
   detectors: Mapping[str, Detector],
+  classifier: Classifier,
+  batches: Batches,
+  *,
+  report: Callable[[str], None] = lambda what: None,
+) -> tuple[dict[str, Fitted], dict[str, ValueError]]:
+  """Fit detectors to training data.
+
+  Args:
+    detectors: The detectors, by name.
+    classifier: The network.
+    batches: The training data, iterated as often as the fits need.
+    report: Told what is being done.
+
+  Returns:
+    The fitted detectors, and why others could not be fitted: to this network
+    (:class:`isomax_jax.detectors.Unsupported`) or to these data.
+
+  Example:
+    >>> from isomax_jax.detectors import create_detector
+    >>> detectors = {name: create_detector(name) for name in ("energy", "knn")}
+    >>> fitted, refused = fit_detectors(detectors, None, [])
+    >>> list(fitted), refused
+    (['energy'], {'knn': ValueError('knn needs training data: there was no example')})
+  """
+  fitted, refused = {}, {}
+  for name, detector in detectors.items():
+    report(f"fitting {name}")
+    try:
+      fitted[name] = Fitted(detector, detector.fit(classifier, batches))
+    except ValueError as error:
+      refused[name] = error
+  return fitted, refused
+
+
+def score_sets(
+  detectors: Mapping[str, Fitted],
   classifier: Classifier,
   sets: Mapping[str, ScoredSet],
   *,
   batch_size: int = 256,
+  report: Callable[[str], None] = lambda what: None,
 ) -> dict[str, np.ndarray]:
   """Score sets with detectors; the outputs that are there serve them all.
 
   Args:
-    detectors: Detectors that need no fit, by name.
-    classifier: The network.
+    detectors: Fitted detectors, by name.
+    classifier: The network, its functions as ``jax.tree_util.Partial``; see
+      :class:`isomax_jax.detectors.Classifier`.
     sets: The sets, by name.
     batch_size: Examples at a time.
+    report: Told what is being done.
 
   Returns:
     From ``"DETECTOR|SET"`` to scores, shape ``[examples]``, float64.
+
+  Raises:
+    ValueError: If a score is NaN.
 
   Example:
     >>> from isomax_jax.detectors import create_detector
     >>> logits = np.array([[0.0, 0.0], [9.0, 0.0]], np.float32)
     >>> outputs = Outputs(logits, features=np.zeros((2, 4), np.float32))
     >>> test = ScoredSet(np.zeros((2, 6, 6, 1), np.uint8), np.array([0, 1]), outputs)
-    >>> score_sets({"max_logit": create_detector("max_logit")}, None, {"test": test})
+    >>> score_sets({"max_logit": Fitted(create_detector("max_logit"))}, None, {"test": test})
     {'max_logit|test': array([0., 9.])}
   """
   scores = {}
-  for name, detector in detectors.items():
-    score = jax.jit(partial(_score, detector, classifier))
-    params = detector.fit(classifier, ())
+  for name, fitted in detectors.items():
+    score = make_score(fitted.detector)
     for set_name, scored in sets.items():
+      report(f"scoring {set_name} with {name}")
       inputs = (scored.images, scored.outputs)
-      values = predict(score, params, inputs, batch_size=batch_size)
+      values = predict(score, (fitted.params, classifier), inputs, batch_size=batch_size)
+      if np.isnan(values).any():
+        count = np.isnan(values).sum()
+        raise ValueError(f"{name} scored {count} of the {len(values)} images of {set_name} NaN")
       scores[f"{name}|{set_name}"] = values.astype(np.float64)
   return scores
 
 
-def _score(detector, classifier, params, inputs):
+def make_score(detector: Detector) -> Callable[[Any, Any], Scores]:
+  """Make the jitted function that :func:`isomax_jax.evaluation.predict` takes for a detector.
+
+  Args:
+    detector: The detector.
+
+  Returns:
+    Function of fitted parameters and classifier, and of images and outputs, to scores. The
+    network's weights are an argument of the program, not constants in it.
+
+  Example:
+    >>> from isomax_jax.detectors import create_detector
+    >>> outputs = Outputs(jnp.array([[0.0, 9.0]]), features=jnp.zeros((1, 4)))
+    >>> score = make_score(create_detector("max_logit"))
+    >>> print(score(((), None), (jnp.zeros((1, 6, 6, 1), jnp.uint8), outputs)))
+    [9.]
+  """
+  return jax.jit(partial(_score, detector.score))
+
+
+def _score(score, constants, inputs):
+  params, classifier = constants
   images, outputs = inputs
-  return detector.score(params, classifier, images.astype(jnp.float32) / 255, outputs)
+  return score(params, classifier, to_pixels(images), outputs)
+
+
+def to_pixels(images: jax.Array) -> jax.Array:
+  """Turn stored images, uint8, into pixels of [0, 1]; leave pixels as they are.
+
+  Example:
+    >>> print(to_pixels(jnp.array([0, 255], jnp.uint8)), to_pixels(jnp.array([0.0, 0.5])))
+    [0. 1.] [0.  0.5]
+  """
+  return images.astype(jnp.float32) / 255 if images.dtype == jnp.uint8 else images
+
+
+def relative_times(
+  detectors: Mapping[str, Fitted],
+  classifier: Classifier,
+  images: np.ndarray,
+  *,
+  rounds: int = 5,
+  calls: int = 2,
+  report: Callable[[str], None] = lambda what: None,
+) -> tuple[float, dict[str, float]]:
+  """Time detectors beside the network's forward pass, all in turns, compiled before.
+
+  Args:
+    detectors: Fitted detectors, by name.
+    classifier: The network, its functions as ``jax.tree_util.Partial``.
+    images: One batch of images as stored, uint8.
+    rounds: How often each has a turn.
+    calls: Batches a turn, dispatched one after the other without waiting.
+    report: Told what is being done.
+
+  Returns:
+    Seconds an image of the forward pass (median over rounds), and from a detector's name to how
+    many times as long the forward pass takes together with its score (median of each round's
+    ratio): 1 costs nothing.
+
+  Example:
+    >>> from isomax_jax.detectors import create_detector
+    >>> from jax.tree_util import Partial
+    >>> classifier = Classifier(Partial(lambda x: Outputs(x.reshape(len(x), -1), x)), None, {})
+    >>> fitted = {"energy": Fitted(create_detector("energy"))}
+    >>> seconds, times = relative_times(fitted, classifier, np.zeros((4, 2, 2, 1), np.uint8))
+    >>> list(times)
+    ['energy']
+  """
+  report("timing")
+  (classifier, params), images = place(
+    (classifier, {name: fitted.params for name, fitted in detectors.items()}), images
+  )
+  forward = jax.jit(lambda classifier, images: classifier.outputs(to_pixels(images)))
+  scores = {name: make_score(fitted.detector) for name, fitted in detectors.items()}
+
+  def seconds(name: str | None) -> float:
+    started = time.perf_counter()
+    results = []
+    for _ in range(calls):
+      outputs = forward(classifier, images)
+      results.append(
+        outputs if name is None else scores[name]((params[name], classifier), (images, outputs))
+      )
+    jax.block_until_ready(results)
+    return time.perf_counter() - started
+
+  for name in (None, *detectors):
+    seconds(name)
+  turns = [{name: seconds(name) for name in (None, *detectors)} for _ in range(rounds)]
+  per_image = statistics.median(turn[None] for turn in turns) / (calls * len(images))
+  return per_image, {
+    name: statistics.median(turn[name] / turn[None] for turn in turns) for name in detectors
+  }
 
 
 class Measurement(NamedTuple):

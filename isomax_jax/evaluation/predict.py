@@ -40,11 +40,7 @@ def predict(
   examples = len(jax.tree.leaves(inputs)[0])
   if examples == 0:
     raise ValueError("inputs must hold an example or more, got none")
-  devices = jax.local_devices()
-  batch_size = -(-batch_size // len(devices)) * len(devices)
-  mesh = jax.make_mesh((len(devices),), ("data",), axis_types=(AxisType.Auto,), devices=devices)
-  constants = jax.device_put(constants, NamedSharding(mesh, PartitionSpec()))
-  split = NamedSharding(mesh, PartitionSpec("data"))
+  batch_size = -(-batch_size // jax.local_device_count()) * jax.local_device_count()
 
   def padded(leaf, start):
     batch = leaf[start : start + batch_size]
@@ -53,7 +49,32 @@ def predict(
   parts = []
   for start in range(0, examples, batch_size):
     batch = jax.tree.map(lambda leaf, start=start: padded(leaf, start), inputs)
-    results = function(constants, jax.device_put(batch, split))
+    constants, batch = place(constants, batch)
+    results = function(constants, batch)
     kept = min(batch_size, examples - start)
     parts.append(jax.tree.map(lambda result, kept=kept: np.asarray(result)[:kept], results))
   return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+
+
+def place(constants: Any, batch: Any) -> tuple[Any, Any]:
+  """Put what every batch needs on all local devices, and spread a batch over them.
+
+  Args:
+    constants: Tree of arrays.
+    batch: Array, or tree of arrays, ``[examples, ...]`` each, the examples a multiple of the
+      devices.
+
+  Returns:
+    Both, as arrays on the devices; what is there already is not copied.
+
+  Example:
+    >>> constants, batch = place(np.ones(3), np.arange(4.0))
+    >>> constants.is_fully_replicated, batch.shape
+    (True, (4,))
+  """
+  devices = jax.local_devices()
+  mesh = jax.make_mesh((len(devices),), ("data",), axis_types=(AxisType.Auto,), devices=devices)
+  return (
+    jax.device_put(constants, NamedSharding(mesh, PartitionSpec())),
+    jax.device_put(batch, NamedSharding(mesh, PartitionSpec("data"))),
+  )

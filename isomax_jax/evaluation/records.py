@@ -23,6 +23,18 @@ DISPLAY_NAMES = {
   "max_logit": "max logit",
   "energy": "energy",
   "mmles": "MMLES",
+  "ash": "ASH",
+  "dice": "DICE",
+  "gen": "GEN",
+  "gradnorm": "GradNorm",
+  "kl_matching": "KL matching",
+  "knn": "kNN",
+  "mahalanobis": "Mahalanobis",
+  "odin": "ODIN",
+  "react": "ReAct",
+  "relative_mahalanobis": "relative Mahalanobis",
+  "she": "SHE",
+  "vim": "ViM",
   "negative_log_likelihood": "NLL",
   "expected_calibration_error": "ECE",
   "auroc": "AUROC",
@@ -33,6 +45,9 @@ DISPLAY_NAMES = {
   "aupr_out": "AUPR out",
 }
 """Short names for tables and figures; a name that is not here is shown as it is."""
+
+DETECTION = ("auroc", "tnr_at_tpr", "fpr_at_tpr", "detection_accuracy", "aupr_in", "aupr_out")
+"""What :func:`isomax_jax.metrics.detection_metrics` measures, in the order of tables."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,6 +62,8 @@ class Record:
     in_set: Reference of the known set, such as ``"mnist_5k:0-7"``.
     out_set: Reference of the unknown set; None for a metric of the known set alone.
     detector: Name of the score; None for a metric without one, such as accuracy.
+    options: The detector's options where they were chosen and are no defaults.
+    tuned_on: What they were chosen on; where that is the out-set itself, the number flatters.
     seed: Seed of the run.
     epochs: Epochs of training.
     checkpoint: Rule that chose the checkpoint, such as ``"last"``.
@@ -72,6 +89,8 @@ class Record:
   in_set: str
   out_set: str | None = None
   detector: str | None = None
+  options: Mapping[str, Any] = dataclasses.field(default_factory=dict, hash=False)
+  tuned_on: str | None = None
   seed: int
   epochs: float
   checkpoint: str = "last"
@@ -112,6 +131,7 @@ _FIELD_TYPES: dict[Any, tuple[type, ...]] = {
   float: (float, int),
   str | None: (str, type(None)),
   Mapping[str, str]: (Mapping,),
+  Mapping[str, Any]: (Mapping,),
 }
 
 
@@ -211,7 +231,11 @@ def read_records(path: str | os.PathLike[str]) -> list[Record]:
     ValueError: ...records.jsonl, line 1: lacks experiment, model, head, entropic_scale, ...
   """
   known = {field.name: field for field in dataclasses.fields(Record)}
-  required = [name for name, field in known.items() if field.default is dataclasses.MISSING]
+  required = [
+    name
+    for name, field in known.items()
+    if field.default is field.default_factory is dataclasses.MISSING
+  ]
   records = []
   for number, values in enumerate(read_json_lines(Path(path)), start=1):
     lacking = [name for name in required if name not in values]
@@ -236,13 +260,13 @@ class Summary(NamedTuple):
 
 # What tells two measurements apart; the rest says how one came about.
 _CELL = (
-  "experiment", "model", "head", "entropic_scale", "in_set", "out_set", "detector", "seed",
-  "epochs", "checkpoint", "metric",
+  "experiment", "model", "head", "entropic_scale", "in_set", "out_set", "detector", "tuned_on",
+  "seed", "epochs", "checkpoint", "metric",
 )  # fmt: skip
 # What an average may run over, besides the fields that it is grouped by: seeds and splits.
 _CONSTANT = (
-  "experiment", "model", "head", "entropic_scale", "known", "unknown", "detector", "epochs",
-  "checkpoint", "metric",
+  "experiment", "model", "head", "entropic_scale", "known", "unknown", "detector", "tuned_on",
+  "epochs", "checkpoint", "metric",
 )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from isomax_jax import data
 from isomax_jax.decision import is_known
 from isomax_jax.detectors import create_detector
 from isomax_jax.evaluation import read_run
-from isomax_jax.evaluation.benchmark import score_sets
+from isomax_jax.evaluation.benchmark import Fitted, score_sets
 from isomax_jax.jobs.trained import load_trained
 
 _IMAGES_AT_A_TIME = 1024
@@ -67,7 +67,7 @@ def predict_files(
     )
   paths = data.find_images(patterns)
   trained = load_trained(run_dir)
-  detector = {decision["detector"]: create_detector(decision["detector"])}
+  detector = {decision["detector"]: Fitted(create_detector(decision["detector"]))}
   answers: dict[Path, Prediction | Refusal] = {}
   for start in range(0, len(paths), _IMAGES_AT_A_TIME):
     images = {}

@@ -17,7 +17,7 @@ from isomax_jax._files import write_atomically
 from isomax_jax.data import resident, stream
 from isomax_jax.decision import choose_threshold
 from isomax_jax.detectors import create_detector
-from isomax_jax.evaluation.benchmark import score_sets
+from isomax_jax.evaluation.benchmark import Fitted, score_sets
 from isomax_jax.evaluation.predict import predict
 from isomax_jax.evaluation.runs import VALIDATION
 from isomax_jax.jobs.environment import environment
@@ -279,9 +279,8 @@ def _decide(trained: Trained, validation: data.Examples) -> dict[str, Any]:
   """Choose threshold and temperature on the validation images."""
   detector = DETECTOR_OF_HEAD[trained.config.model.head]
   scored = trained.score(*validation)
-  scores = score_sets(
-    {detector: create_detector(detector)}, trained.classifier, {VALIDATION: scored}
-  )
+  fitted = {detector: Fitted(create_detector(detector))}
+  scores = score_sets(fitted, trained.classifier, {VALIDATION: scored})
   return {
     "detector": detector,
     "threshold": choose_threshold(scores[f"{detector}|{VALIDATION}"], tpr=TPR),

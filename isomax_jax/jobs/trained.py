@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jax.tree_util import Partial
 
 from isomax_jax import data
 from isomax_jax._files import read_json, read_json_lines
@@ -45,8 +46,11 @@ class Trained(NamedTuple):
     model = make_model(self.config, self.setup)
     head = HEADS[self.config.model.head](num_classes=len(self.setup.class_names))
     return Classifier(
-      outputs=lambda pixels: model.apply(self.variables, self.setup.normalize(pixels), train=False),
-      head=lambda params, features: head.apply({"params": params}, features),
+      outputs=Partial(
+        lambda variables, pixels: model.apply(variables, self.setup.normalize(pixels), train=False),
+        self.variables,
+      ),
+      head=Partial(lambda params, features: head.apply({"params": params}, features)),
       head_params=self.variables["params"]["head"],
     )
 

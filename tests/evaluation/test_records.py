@@ -36,6 +36,14 @@ def test_records_come_back_in_their_order(tmp_path):
   assert json.loads(lines[0])["versions"] == {"jax": "0.10.2"}
 
 
+def test_chosen_options_come_back(tmp_path):
+  options = {"epsilon": 0.0014, "weights": [0.5, -1.0]}
+  tuned = record(detector="mahalanobis", options=options, tuned_on="adversarial")
+  append_records(tmp_path / "records.jsonl", [tuned])
+  (back,) = read_records(tmp_path / "records.jsonl")
+  assert (back.options, back.tuned_on) == (options, "adversarial")
+
+
 @pytest.mark.parametrize("cut", [1, 30, -2])
 def test_torn_last_line_is_skipped_and_cut(tmp_path, cut):
   path = tmp_path / "records.jsonl"
@@ -164,6 +172,7 @@ def test_cell_measured_again_counts_once_with_its_last_value():
     {"in_set": "cifar10"},
     {"out_set": "photos"},
     {"detector": "energy"},
+    {"tuned_on": "adversarial"},
     {"epochs": 10},
     {"checkpoint": "best"},
     {"metric": "aupr_in"},
