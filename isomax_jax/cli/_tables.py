@@ -1,11 +1,13 @@
 """Tables for the terminal."""
 
-from collections.abc import Sequence
+import statistics
+from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 from rich.table import Table
 
 from isomax_jax.evaluation.records import (
+  DETECTION,
   DISPLAY_NAMES,
   Record,
   Summary,
@@ -49,6 +51,74 @@ def results_table(records: Sequence[Record], *, title: str, detectors: Sequence[
       numbers = [_percent(cells[head, detector, u, m]) for u in unknowns for m in _METRICS]
       table.add_row(method_name(head, detector), _percent(accuracy), *numbers)
   return table
+
+
+def benchmark_tables(
+  records: Sequence[Record], *, near: Sequence[str], title: str
+) -> Iterator[Table | str]:
+  """Tabulate detectors in percent, the best mean AUROC first: by groups of sets, and set by set.
+
+  Args:
+    records: Records of one network, each detector's ``relative_time`` among them.
+    near: Unknown sets that are near to the known one; the others are far.
+    title: Title of the first table.
+
+  Yields:
+    The two tables, and a line for each detector whose options were chosen.
+  """
+  detections = [r for r in records if r.out_set is not None]
+  times = {r.detector: r.value for r in records if r.metric == "relative_time"}
+  values = {(r.detector, r.out_set, r.metric): 100 * r.value for r in detections}
+  out_sets = list(dict.fromkeys(r.out_set for r in detections))
+  groups = {
+    "near": [s for s in out_sets if s in near],
+    "far": [s for s in out_sets if s not in near],
+  }
+  groups = {name: members for name, members in groups.items() if members}
+  tuned_on_test = {(r.detector, r.out_set) for r in detections if r.tuned_on == r.out_set}
+
+  def mean(detector: str, sets: Sequence[str], metric: str) -> float:
+    return statistics.fmean(values[detector, out_set, metric] for out_set in sets)
+
+  def shown(detector: str, sets: Sequence[str], metric: str) -> str:
+    mark = "†" if any((detector, out_set) in tuned_on_test for out_set in sets) else ""
+    return f"{mean(detector, sets, metric):.1f}{mark}"
+
+  detectors = sorted(times, key=lambda name: -mean(name, out_sets, "auroc"))
+  table = Table(title=title, title_justify="left")
+  table.add_column("detector")
+  table.add_column("time", justify="right")
+  for name, members in groups.items():
+    count = f"{name}, {len(members)} set{'s' * (len(members) > 1)}"
+    for i, metric in enumerate(DETECTION):
+      table.add_column(f"{'' if i else count}\n{DISPLAY_NAMES[metric]}", justify="right")
+  for detector in detectors:
+    numbers = [shown(detector, sets, metric) for sets in groups.values() for metric in DETECTION]
+    table.add_row(DISPLAY_NAMES[detector], f"{times[detector]:.2f}", *numbers)
+  yield table
+  by_set = Table(title="AUROC", title_justify="left")
+  by_set.add_column("detector")
+  for out_set in out_sets:
+    by_set.add_column(out_set, justify="right")
+  for detector in detectors:
+    by_set.add_row(
+      DISPLAY_NAMES[detector], *(shown(detector, [out_set], "auroc") for out_set in out_sets)
+    )
+  yield by_set
+  yield "time: of forward pass and score together, over the forward pass alone"
+  if tuned_on_test:
+    yield "†: options chosen on this very set"
+  for detector, (options, tuned_on) in {
+    r.detector: (r.options, r.tuned_on) for r in detections if r.tuned_on
+  }.items():
+    chosen = ", ".join(f"{name} {_option(value)}" for name, value in options.items())
+    yield f"{DISPLAY_NAMES[detector]}: {chosen}; chosen on {tuned_on}"
+
+
+def _option(value: float | Sequence[float]) -> str:
+  if isinstance(value, Sequence):
+    return f"[{', '.join(map(_option, value))}]"
+  return f"{value:.4g}"
 
 
 def _percent(summary: Summary) -> str:

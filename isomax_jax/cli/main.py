@@ -75,12 +75,13 @@ def guard(program: str, run: Callable[[list[str]], int], arguments: list[str] | 
 def _run(arguments: list[str]) -> int:
   import tyro
 
-  from isomax_jax.cli import data, evaluate, predict, prepare, quickstart, report, train
+  from isomax_jax.cli import benchmark, data, evaluate, predict, prepare, quickstart, report, train
 
   commands = {
     "quickstart": quickstart.quickstart,
     "train": train.train,
     "evaluate": evaluate.evaluate,
+    "benchmark": benchmark.benchmark,
     "predict": predict.predict,
     "report": report.report,
     "prepare": prepare.prepare,

@@ -2,6 +2,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 from PIL import Image
 
 from isomax_jax.cli.main import main
+from isomax_jax.evaluation import read_records
 
 
 @pytest.fixture
@@ -39,7 +41,7 @@ def digit(tmp_path):
   return path
 
 
-COMMANDS = ("quickstart", "train", "evaluate", "predict", "report")
+COMMANDS = ("quickstart", "train", "evaluate", "benchmark", "predict", "report")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -97,6 +99,21 @@ def test_train_evaluate_report_predict(run_command, tmp_path, digit):
   assert "known" in output
 
 
+def test_benchmark_compares_and_tells_what_is_left_out(run_command, trained_run, tmp_path):
+  run_dir = shutil.copytree(trained_run, tmp_path / "run")
+  code, output, _ = run_command(
+    "benchmark", run_dir, "--out", "letters", "--detectors", "energy", "dice"
+  )
+  assert code == 0  # That a distance head has no DICE is no failure.
+  (auroc,) = [
+    r.value for r in read_records(run_dir / "benchmark" / "records.jsonl") if r.metric == "auroc"
+  ]
+  assert f"{100 * auroc:.1f}" in output
+  (line,) = [line for line in output.splitlines() if line.startswith("not run: ")]
+  assert "dice" in line
+  assert str(run_dir / "benchmark") in output
+
+
 def test_predict_prints_json_and_csv(run_command, trained_run, digit):
   code, output, _ = run_command("predict", trained_run, digit, "--json")
   assert code == 0
@@ -131,6 +148,7 @@ def failures(run, folder):
     "class": (("train", "--data", "mnist_5k:0,12", "--workdir", new), "12"),
     "another config": (("train", "--workdir", run), "run of another config"),
     "no run": (("evaluate", folder), "not a run directory"),
+    "detector": (("benchmark", run, "--detectors", "oden"), "unknown detector 'oden'; known: ash"),
     "no such run": (("predict", folder / "nowhere", image), "nowhere"),
     "no image": (("predict", run, folder / "no.png"), "no.png"),
     "nothing to predict": (("predict", run), "images must name"),

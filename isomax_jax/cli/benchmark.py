@@ -1,0 +1,59 @@
+"""``isomax-jax benchmark``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from isomax_jax.detectors import DETECTORS, Unsupported
+
+ALL = "all"
+
+
+def benchmark(
+  run_dir: tyro.conf.Positional[Path],
+  *,
+  out: Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar="SET...")] = None,
+  near: Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar="SET...")] = None,
+  detectors: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME...")] = (ALL,),
+  tune_on: Annotated[str | None, tyro.conf.arg(metavar="SET")] = "adversarial",
+  tune_on_test: tyro.conf.FlagCreatePairsOff[bool] = False,
+  data_dir: Path | None = None,
+) -> int:
+  """Compare detectors on a trained network: how well they tell unknown sets, and at what cost.
+
+  Example: isomax-jax benchmark runs/digits --out mnist_5k:8,9 letters --detectors all
+
+  Args:
+    run_dir: A trained run.
+    out: Unknown sets, maybe with classes: letters or mnist_5k:8,9. None: all that fit.
+    near: Those of them that are near to the known set. None: other classes of it, and for CIFAR
+      other small photographs of objects.
+    detectors: Detectors, or all of them.
+    tune_on: What the options of ODIN and Mahalanobis are chosen on: adversarial (examples of known
+      images), or a set. None: their defaults.
+    tune_on_test: Allow that this set is among --out. Its numbers are marked.
+    data_dir: Where sets are kept. None: $TFDS_DATA_DIR, else ~/tensorflow_datasets.
+  """
+  from isomax_jax.cli._tables import benchmark_tables, console
+  from isomax_jax.jobs.benchmark import FOLDER
+  from isomax_jax.jobs.benchmark import benchmark as benchmark_job
+
+  terminal = console()
+  with terminal.status("") as status:
+    result = benchmark_job(
+      run_dir,
+      out_sets=out,
+      near=near,
+      detectors=tuple(DETECTORS) if detectors == (ALL,) else detectors,
+      tune_on=tune_on,
+      tune_on_test=tune_on_test,
+      data_dir=data_dir,
+      report=status.update,
+    )
+  for table in benchmark_tables(result.records, near=result.near, title=str(run_dir)):
+    terminal.print(table)
+  for name, error in result.refused.items():
+    print(f"not run: {error if name in str(error) else f'{name}: {error}'}")
+  print(f"records, scores and figures: {run_dir / FOLDER}")
+  return int(not all(isinstance(error, Unsupported) for error in result.refused.values()))
