@@ -82,6 +82,8 @@ class Experiment(NamedTuple):
     get_config: Function, picklable, of a cell to its training; the seed is set afterwards.
     seeds: Seeds that are run unless told.
     held_out: Known test images that are left out of every number.
+    tune_on: What the options of ODIN and Mahalanobis are chosen on, besides the images held out;
+      see `isomax_jax.jobs.evaluate.measure`. None leaves their defaults.
     keep_log: Whether training loss and entropy of every logged epoch are records too.
     scores: Functions of logits to scores, picklable, that cells name but the library does not.
   """
@@ -91,6 +93,7 @@ class Experiment(NamedTuple):
   get_config: Callable[[Cell], TrainConfig]
   seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
   held_out: int = 0
+  tune_on: str | None = None
   keep_log: bool = False
   scores: Mapping[str, Callable[[jax.Array], jax.Array]] = {}
 

@@ -258,9 +258,12 @@ def _measure_cells(
     experiment=experiment.name,
     detectors=detectors,
     checkpoint=cells[0].checkpoint,
+    tune_on=experiment.tune_on,
     held_out=experiment.held_out,
     data_dir=data_dir,
   )
+  for error in measured.refused.values():
+    raise error
   for record in measured.records:
     if (record.detector, record.out_set) in wanted and record.metric in METRICS:
       yield record

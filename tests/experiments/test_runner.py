@@ -12,8 +12,11 @@ import pytest
 
 from experiments import runner
 from experiments.cells import select
-from isomax_jax.evaluation import append_records, read_records
+from isomax_jax.detectors import Unsupported
+from isomax_jax.evaluation import append_records, read_records, tuning
+from isomax_jax.jobs import pool
 from isomax_jax.training.checkpoints import Checkpoints
+from isomax_jax.training.interruption import listen
 from tests.experiments import tiny
 
 ROOT = Path(__file__).parents[2]
@@ -173,6 +176,42 @@ def test_cells_that_are_added_later_are_measured_and_the_log_stays(killed, tmp_p
     ("isomax", "epoch 12", metric)
     for metric in ("accuracy", "negative_log_likelihood", "expected_calibration_error")
   }
+
+
+def test_options_are_tuned_as_the_experiment_says(killed, tmp_path, digits_dir, monkeypatch):
+  workdir, _ = killed
+  shutil.copytree(workdir, tmp_path, dirs_exist_ok=True)
+  before = read_records(tmp_path / "tiny.jsonl")
+  cell = tiny.CELLS[1]._replace(detector="odin")
+  monkeypatch.setattr(tuning, "ODIN_EPSILONS", (0.01, 0.1))
+  monkeypatch.setattr(pool, "run_jobs", run_here)
+  experiment = tiny.EXPERIMENT._replace(tune_on="photos")
+  runner.run(experiment, [cell], (0,), workdir=tmp_path, data_dir=digits_dir)
+  added = read_records(tmp_path / "tiny.jsonl")[len(before) :]
+  assert {(r.head, r.detector, r.out_set, r.tuned_on) for r in added} == {
+    ("softmax", "odin", "letters", "photos")
+  }
+  (options,) = {tuple(sorted(r.options.items())) for r in added}
+  assert dict(options)["epsilon"] in (0.01, 0.1)
+
+
+def test_a_detector_that_a_network_cannot_have_stops_its_cell(
+  killed, tmp_path, digits_dir, monkeypatch
+):
+  workdir, _ = killed
+  shutil.copytree(workdir, tmp_path, dirs_exist_ok=True)
+  before = (tmp_path / "tiny.jsonl").read_bytes()
+  monkeypatch.setattr(pool, "run_jobs", run_here)
+  cell = tiny.CELLS[3]._replace(detector="dice")
+  with pytest.raises(Unsupported, match="dice"):
+    runner.run(tiny.EXPERIMENT, [cell], (0,), workdir=tmp_path, data_dir=digits_dir)
+  assert (tmp_path / "tiny.jsonl").read_bytes() == before
+
+
+def run_here(run, jobs, *, report):
+  """Run jobs in this process, where what a test patches is patched."""
+  with listen() as interruption:
+    return [run(job, report=report, interruption=interruption) for job in jobs]
 
 
 def test_workers_of_a_killed_parent_save_and_stop(tmp_path, digits_dir):
