@@ -23,6 +23,7 @@ bench: $(VENV)/.bench
 	$(BIN)/python -m experiments.benchmarks.scoring
 	$(BIN)/python -m experiments.benchmarks.metrics
 	$(BIN)/python -m experiments.benchmarks.input
+	$(BIN)/python -m experiments.benchmarks.detectors
 
 # A stamp for each set of extras, out of date once the metadata change.
 $(VENV)/.%: setup.cfg pyproject.toml

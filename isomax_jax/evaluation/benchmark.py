@@ -180,7 +180,10 @@ def relative_times(
   calls: int = 2,
   report: Callable[[str], None] = lambda what: None,
 ) -> tuple[float, dict[str, float]]:
-  """Time detectors beside the network's forward pass, all in turns, compiled before.
+  """Time detectors with the network's forward pass beside the pass alone, all in turns.
+
+  A forward pass and a score are one program, compiled before, as they are where a detector is
+  deployed.
 
   Args:
     detectors: Fitted detectors, by name.
@@ -208,27 +211,38 @@ def relative_times(
   (classifier, params), images = place(
     (classifier, {name: fitted.params for name, fitted in detectors.items()}), images
   )
-  forward = jax.jit(lambda classifier, images: classifier.outputs(to_pixels(images)))
-  scores = {name: make_score(fitted.detector) for name, fitted in detectors.items()}
+  programs = {None: jax.jit(_forward)} | {
+    name: jax.jit(partial(_forward_and_score, fitted.detector.score))
+    for name, fitted in detectors.items()
+  }
+  names = list(programs)
 
   def seconds(name: str | None) -> float:
     started = time.perf_counter()
-    results = []
-    for _ in range(calls):
-      outputs = forward(classifier, images)
-      results.append(
-        outputs if name is None else scores[name]((params[name], classifier), (images, outputs))
-      )
-    jax.block_until_ready(results)
+    constants = classifier, () if name is None else params[name]
+    jax.block_until_ready([programs[name](*constants, images) for _ in range(calls)])
     return time.perf_counter() - started
 
-  for name in (None, *detectors):
+  for name in names:
     seconds(name)
-  turns = [{name: seconds(name) for name in (None, *detectors)} for _ in range(rounds)]
+  turns = [
+    {name: seconds(name) for name in names[first:] + names[:first]}
+    for first in (turn % len(names) for turn in range(rounds))
+  ]
   per_image = statistics.median(turn[None] for turn in turns) / (calls * len(images))
   return per_image, {
     name: statistics.median(turn[name] / turn[None] for turn in turns) for name in detectors
   }
+
+
+def _forward(classifier, params, images):
+  return classifier.outputs(to_pixels(images)).logits
+
+
+def _forward_and_score(score, classifier, params, images):
+  pixels = to_pixels(images)
+  outputs = classifier.outputs(pixels)
+  return outputs.logits, score(params, classifier, pixels, outputs)
 
 
 class Measurement(NamedTuple):

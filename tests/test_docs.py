@@ -1,0 +1,37 @@
+"""What the pages in docs show is run."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_a_detector_is_added_as_the_page_says(tmp_path):
+  """In a copy of the project: its file, its line and its test, and the protocol holds it."""
+  page = (ROOT / "docs" / "add-a-detector.md").read_text()
+  file, line, test = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+  for folder in ("isomax_jax", "tests"):
+    shutil.copytree(ROOT / folder, tmp_path / folder)
+  for name in ("setup.cfg", "pyproject.toml"):
+    shutil.copy(ROOT / name, tmp_path)
+  detectors = tmp_path / "isomax_jax" / "detectors"
+  (detectors / "_cosine.py").write_text(file)
+  (tmp_path / "tests" / "detectors" / "test_cosine.py").write_text(test)
+  registry = (detectors / "registry.py").read_text()
+  registry = registry.replace("DETECTORS = {\n", "DETECTORS = {\n" + line)
+  registry = registry.replace("\n\nDETECTORS", "\n\nfrom ._cosine import cosine\nDETECTORS")
+  (detectors / "registry.py").write_text(registry)
+  where = ["tests/detectors/test_protocol.py", "tests/detectors/test_cosine.py"]
+  run = subprocess.run(
+    [sys.executable, "-m", "pytest", "-q", "-k", "cosine", *where, "isomax_jax/detectors"],
+    cwd=tmp_path,
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert run.returncode == 0, run.stdout
+  passed = re.search(r"(\d+) passed", run.stdout)
+  assert int(passed[1]) > 20, run.stdout
