@@ -2,12 +2,14 @@
 
 from isomax_jax.training.config import DataConfig as DataConfig
 from isomax_jax.training.config import ModelConfig as ModelConfig
+from isomax_jax.training.config import ObjectiveConfig as ObjectiveConfig
 from isomax_jax.training.config import OptimConfig as OptimConfig
 from isomax_jax.training.config import RunConfig as RunConfig
 from isomax_jax.training.config import TrainConfig as TrainConfig
 from isomax_jax.training.config import differences as differences
 from isomax_jax.training.config import from_json as from_json
 from isomax_jax.training.config import to_json as to_json
+from isomax_jax.training.noise import low_frequency_noise as low_frequency_noise
 from isomax_jax.training.objectives import Losses as Losses
 from isomax_jax.training.objectives import Network as Network
 from isomax_jax.training.objectives import Objective as Objective

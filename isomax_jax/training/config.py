@@ -1,6 +1,6 @@
 """What a run is: frozen dataclasses, checked as they are made.
 
-``data``, ``model``, ``optim`` and ``seed`` decide what comes out; ``run`` only how it is computed,
+``data``, ``model``, ``objective``, ``optim`` and ``seed`` decide what comes out; ``run`` only how it is computed,
 so a run may be resumed with another ``run`` but not with other others.
 """
 
@@ -54,6 +54,48 @@ class ModelConfig:
     if self.entropic_scale is None:
       object.__setattr__(self, "entropic_scale", HEADS[self.head].entropic_scale)
     _checks.positive("model.entropic_scale", self.entropic_scale)
+
+
+# Each objective and the options that are its own.
+OBJECTIVES = {
+  "classification": (),
+  "fractional_probability": (),
+  "outlier_exposure": ("outliers", "outlier_weight"),
+  "acet": ("epsilon", "steps"),
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ObjectiveConfig:
+  """What training minimises."""
+
+  name: Annotated[str, tyro.conf.arg(aliases=("--objective",), metavar="NAME")] = "classification"
+  """Objective: classification, fractional_probability (half of the images as mosaics),
+  outlier_exposure (outliers get equal probabilities) or acet (noise gets no confidence)."""
+  outliers: Annotated[str | None, tyro.conf.arg(metavar="SET")] = None
+  """outlier_exposure: the set to learn outliers from, maybe with classes: letters or mnist_5k:8,9.
+  Its training images, where it has such. The network is not measured on it afterwards."""
+  outlier_weight: float = 0.5
+  """outlier_exposure: weight of the outliers' loss."""
+  epsilon: float = 0.3
+  """acet: how far the search may change a pixel of [0, 1]."""
+  steps: int = 40
+  """acet: steps of the search, each a forward and a backward pass."""
+
+  def __post_init__(self):
+    _checks.one_of("objective.name", self.name, OBJECTIVES)
+    for owner, options in OBJECTIVES.items():
+      for option in options:
+        value = getattr(self, option)
+        if owner != self.name and value != getattr(type(self), option):
+          raise ValueError(
+            f"objective.{option} is an option of {owner}, got {value!r} with {self.name}"
+          )
+    if self.outliers is None and "outliers" in OBJECTIVES[self.name]:
+      raise ValueError(f"objective.outliers must name a set for {self.name}, got None")
+    _checks.positive("objective.outlier_weight", self.outlier_weight)
+    _checks.positive("objective.epsilon", self.epsilon)
+    _checks.count("objective.steps", self.steps)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -128,6 +170,8 @@ class TrainConfig:
   """The training set."""
   model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
   """The network."""
+  objective: ObjectiveConfig = dataclasses.field(default_factory=ObjectiveConfig)
+  """What is minimised."""
   optim: OptimConfig = dataclasses.field(default_factory=OptimConfig)
   """The optimiser."""
   run: RunConfig = dataclasses.field(default_factory=RunConfig)
@@ -161,7 +205,8 @@ def from_json(values: dict[str, Any]) -> TrainConfig:
     1.0
   """
   sections = {
-    "data": DataConfig, "model": ModelConfig, "optim": OptimConfig, "run": RunConfig
+    "data": DataConfig, "model": ModelConfig, "objective": ObjectiveConfig, "optim": OptimConfig,
+    "run": RunConfig,
   }  # fmt: skip
   arguments = {
     name: _section(sections[name], name, value) if name in sections else value
@@ -192,7 +237,7 @@ def differences(config: TrainConfig, other: TrainConfig) -> list[str]:
     ['seed: 0 != 1']
   """
   lines = []
-  for section in ("data", "model", "optim"):
+  for section in ("data", "model", "objective", "optim"):
     ours, theirs = getattr(config, section), getattr(other, section)
     for field in dataclasses.fields(ours):
       a, b = getattr(ours, field.name), getattr(theirs, field.name)

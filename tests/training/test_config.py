@@ -5,6 +5,7 @@ import pytest
 from isomax_jax.training import (
   DataConfig,
   ModelConfig,
+  ObjectiveConfig,
   OptimConfig,
   RunConfig,
   TrainConfig,
@@ -16,7 +17,10 @@ from isomax_jax.training import (
 
 def test_json_and_back():
   config = TrainConfig(
-    data=DataConfig(name="mnist_5k:0-7"), optim=OptimConfig(milestones=(0.5,)), seed=3
+    data=DataConfig(name="mnist_5k:0-7"),
+    objective=ObjectiveConfig(name="outlier_exposure", outliers="letters"),
+    optim=OptimConfig(milestones=(0.5,)),
+    seed=3,
   )
   assert from_json(to_json(config)) == config
 
@@ -29,6 +33,12 @@ def test_the_entropic_scale_is_the_heads_own_unless_given(head, scale):
   assert ModelConfig(head=head, entropic_scale=3.0).entropic_scale == 3.0
 
 
+def test_a_config_of_before_objectives_is_a_classifiers():
+  values = to_json(TrainConfig())
+  del values["objective"]
+  assert from_json(values) == TrainConfig()
+
+
 @pytest.mark.parametrize(
   ("make", "message"),
   [
@@ -38,6 +48,28 @@ def test_the_entropic_scale_is_the_heads_own_unless_given(head, scale):
     (lambda: ModelConfig(entropic_scale=0.0), "model.entropic_scale must be a positive"),
     (lambda: DataConfig(validation=1.0), r"data.validation must be in \[0, 1\), got 1.0"),
     (lambda: DataConfig(crop_padding=-1), "data.crop_padding must not be negative, got -1"),
+    (
+      lambda: ObjectiveConfig(name="oe"),
+      "unknown objective.name 'oe'; known: acet, classification, fractional_probability, outlier",
+    ),
+    (
+      lambda: ObjectiveConfig(name="outlier_exposure"),
+      "objective.outliers must name a set for outlier_exposure, got None",
+    ),
+    (
+      lambda: ObjectiveConfig(outliers="letters"),
+      "objective.outliers is an option of outlier_exposure, got 'letters' with classification",
+    ),
+    (
+      lambda: ObjectiveConfig(name="outlier_exposure", outliers="letters", steps=5),
+      "objective.steps is an option of acet, got 5 with outlier_exposure",
+    ),
+    (
+      lambda: ObjectiveConfig(name="outlier_exposure", outliers="letters", outlier_weight=0.0),
+      "objective.outlier_weight must be a positive",
+    ),
+    (lambda: ObjectiveConfig(name="acet", epsilon=-1), "objective.epsilon must be a positive"),
+    (lambda: ObjectiveConfig(name="acet", steps=2.5), "objective.steps must be a positive integer"),
     (lambda: OptimConfig(epochs=0), "optim.epochs must be a positive"),
     (lambda: OptimConfig(learning_rate=float("nan")), "optim.learning_rate must be a positive"),
     (lambda: OptimConfig(momentum=1.0), r"optim.momentum must be in \[0, 1\), got 1.0"),
@@ -66,9 +98,13 @@ def test_only_what_changes_the_result_is_a_difference():
   config = TrainConfig()
   same = dataclasses.replace(config, run=RunConfig(steps_per_dispatch=4, tensorboard=True))
   assert differences(config, same) == []
-  other = TrainConfig(model=ModelConfig(head="softmax"), seed=1)
+  other = TrainConfig(
+    model=ModelConfig(head="softmax"), objective=ObjectiveConfig(name="acet", steps=5), seed=1
+  )
   assert differences(config, other) == [
     "model.head: 'isomax' != 'softmax'",
     "model.entropic_scale: 10.0 != 1.0",
+    "objective.name: 'classification' != 'acet'",
+    "objective.steps: 40 != 5",
     "seed: 0 != 1",
   ]
