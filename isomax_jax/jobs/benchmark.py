@@ -81,7 +81,9 @@ def benchmark(
     _checks.one_of("detector", name, DETECTORS)
   trained = load_trained(run_dir)
   if out_sets is None:
-    out_sets = default_out_sets(trained.setup.reference, data_dir=data_dir)
+    out_sets = default_out_sets(
+      trained.setup.reference, outliers=trained.config.objective.outliers, data_dir=data_dir
+    )
   if near is None:
     near = [name for name in out_sets if _is_near(trained.setup.reference, name)]
   for name in near:

@@ -4,7 +4,6 @@ import datetime
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -30,6 +29,7 @@ from isomax_jax.jobs.environment import environment
 from isomax_jax.jobs.passes import TrainingBatches
 from isomax_jax.jobs.train import DETECTOR_OF_HEAD
 from isomax_jax.jobs.trained import Trained, load_trained
+from isomax_jax.jobs.unknown import load_unknown, overlap
 
 _EXAMPLES = 8
 # Detectors that cost nothing beside the forward pass, and need no training images.
@@ -37,12 +37,17 @@ OF_LOGITS = ("energy", "entropic_score", "max_logit", "maximum_probability", "mm
 
 
 def default_out_sets(
-  reference: data.Reference, *, data_dir: str | os.PathLike[str] | None = None
+  reference: data.Reference,
+  *,
+  outliers: str | None = None,
+  data_dir: str | os.PathLike[str] | None = None,
 ) -> list[str]:
   """List what a known set is compared with unless told: its other classes, and the out-sets.
 
   Args:
     reference: The known set and its known classes.
+    outliers: Reference of the set that the network learnt from as outliers, if there was one; its
+      images are left out.
     data_dir: Where sets are kept; see :func:`isomax_jax.data.load`.
 
   Returns:
@@ -52,6 +57,8 @@ def default_out_sets(
   Example:
     >>> default_out_sets(data.parse_reference("mnist_5k:0-7"))
     ['mnist_5k:8,9', 'letters', 'photos']
+    >>> default_out_sets(data.parse_reference("mnist_5k:0-7"), outliers="mnist_5k:8")
+    ['mnist_5k:9', 'letters', 'photos']
   """
   spec = data.get_spec(reference.name, data_dir=data_dir)
   out_sets = [
@@ -61,10 +68,13 @@ def default_out_sets(
     and other.name != reference.name
     and other.image_shape == spec.image_shape
     and (not other.archives or data.is_prepared(other, data_dir=data_dir))
+    and not (outliers and overlap(other.name, outliers, data_dir=data_dir))
   ]
   if reference.classes is None:
     return out_sets
   others = set(range(len(spec.class_names))) - set(reference.classes)
+  if outliers:
+    others -= set(overlap(reference.name, outliers, data_dir=data_dir))
   held_out = data.Reference(reference.name, tuple(sorted(others)))
   return [str(held_out), *out_sets] if others else out_sets
 
@@ -126,7 +136,8 @@ def measure(
     Sets, detectors, scores and records.
 
   Raises:
-    ValueError: If an out-set does not fit the network, or there is nothing to tune on.
+    ValueError: If an out-set does not fit the network or was learnt from as outliers, or there is
+      nothing to tune on.
   """
   started = time.perf_counter()
   if detectors is None:
@@ -137,7 +148,15 @@ def measure(
       f"tune_on: {tune_on} is an out-set, and detectors are not tuned on what they are tested on "
       "unless that is asked for"
     )
-  unknown = {out_set: _load_unknown(trained, out_set, data_dir) for out_set in out_sets}
+  outliers = trained.config.objective.outliers
+  for out_set in out_sets:
+    if outliers and overlap(out_set, outliers, data_dir=data_dir):
+      raise ValueError(
+        f"out-set {out_set} is not unknown: the network learnt from {outliers} as outliers"
+      )
+  unknown = {
+    out_set: load_unknown(trained.setup, out_set, data_dir=data_dir) for out_set in out_sets
+  }
   training, validation = _training_and_validation(trained, data_dir)
   test, held = _test_and_held_out(trained, held_out, data_dir)
   known = {TEST: test, VALIDATION: validation} if len(validation.labels) else {TEST: test}
@@ -160,7 +179,9 @@ def measure(
     if tune_on == ADVERSARIAL:
       surrogate = adversarial_examples(classifier, in_validation)
     else:
-      surrogate = sets.get(tune_on) or trained.score(*_load_unknown(trained, tune_on, data_dir))
+      surrogate = sets.get(tune_on) or trained.score(
+        *load_unknown(trained.setup, tune_on, data_dir=data_dir)
+      )
     for name, grid in tuned.items():
       report(f"tuning {name} on {tune_on}")
       fitted[name] = tune(
@@ -285,7 +306,9 @@ def evaluate(
   run_dir = Path(run_dir)
   trained = load_trained(run_dir)
   if out_sets is None:
-    out_sets = default_out_sets(trained.setup.reference, data_dir=data_dir)
+    out_sets = default_out_sets(
+      trained.setup.reference, outliers=trained.config.objective.outliers, data_dir=data_dir
+    )
   measured = measure(
     trained,
     out_sets=out_sets,
@@ -298,29 +321,6 @@ def evaluate(
   (run_dir / "records.jsonl").unlink(missing_ok=True)
   append_records(run_dir / "records.jsonl", measured.records)
   return measured.records
-
-
-def _load_unknown(
-  trained: Trained, out_set: str, data_dir: str | os.PathLike[str] | None
-) -> data.Examples:
-  """Load an unknown set after checking that none of it is known and that its images fit."""
-  find = partial(data.get_spec, data_dir=data_dir)
-  known, other = trained.setup.reference, data.parse_reference(out_set, find=find)
-  spec = find(other.name)
-  if spec.image_shape != trained.setup.spec.image_shape:
-    raise ValueError(
-      f"out-set {out_set} must have images of shape {trained.setup.spec.image_shape} as "
-      f"{known.name} has, got {spec.image_shape}"
-    )
-  if other.name != known.name:
-    return data.load(other.name, "test", classes=other.classes, data_dir=data_dir)
-  every = range(len(spec.class_names))
-  overlap = set(other.classes or every) & set(known.classes or every)
-  if overlap:
-    raise ValueError(
-      f"out-set {out_set} holds known classes: {', '.join(map(str, sorted(overlap)))}"
-    )
-  return data.load(other.name, "all", classes=other.classes, data_dir=data_dir)
 
 
 def _extremes(sets: dict[str, ScoredSet], scores: dict[str, np.ndarray], detector: str):

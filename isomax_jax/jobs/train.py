@@ -4,34 +4,40 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from isomax_jax import data
 from isomax_jax._files import write_atomically
-from isomax_jax.data import resident, stream
 from isomax_jax.decision import choose_threshold
 from isomax_jax.detectors import create_detector
 from isomax_jax.evaluation.benchmark import Fitted, score_sets
 from isomax_jax.evaluation.predict import predict
 from isomax_jax.evaluation.runs import VALIDATION
+from isomax_jax.jobs.batches import is_streamed, make_fetch, open_batches
 from isomax_jax.jobs.environment import environment
 from isomax_jax.jobs.setup import Forward, Setup, make_forward, make_model, make_setup
 from isomax_jax.jobs.trained import SPEC_FILE, Trained, read_config, read_spec
+from isomax_jax.jobs.unknown import find_unknown
 from isomax_jax.metrics import accuracy, fit_temperature, negative_log_likelihood
 from isomax_jax.scores import entropic_score
 from isomax_jax.training import (
+  Objective,
   TrainConfig,
   TrainState,
+  adversarial_confidence,
   classification,
   create_state,
   differences,
+  exposure,
+  fractional_probability,
   loop,
+  low_frequency_noise,
   parallel,
   to_json,
   train_step,
@@ -50,6 +56,42 @@ DETECTOR_OF_HEAD = {
   "softmax": "maximum_probability",
 }
 TPR = 0.95
+
+
+def _exposure(config: TrainConfig, setup: Setup) -> Objective:
+  return exposure(
+    setup.prepare,
+    entropic_scale=config.model.entropic_scale,
+    weight=config.objective.outlier_weight,
+  )
+
+
+def _acet(config: TrainConfig, setup: Setup) -> Objective:
+  def noise(key, batch):
+    return low_frequency_noise(key, batch._replace(images=data.to_pixels(batch.images)))
+
+  return adversarial_confidence(
+    setup.prepare,
+    noise,
+    setup.normalize,
+    entropic_scale=config.model.entropic_scale,
+    epsilon=config.objective.epsilon,
+    steps=config.objective.steps,
+  )
+
+
+# From the name of an objective to what makes it. A new one is a function in
+# isomax_jax.training.objectives, its options in the config, and a line here.
+OBJECTIVES: Mapping[str, Callable[[TrainConfig, Setup], Objective]] = {
+  "classification": lambda config, setup: classification(
+    setup.prepare, entropic_scale=config.model.entropic_scale
+  ),
+  "fractional_probability": lambda config, setup: fractional_probability(
+    setup.prepare, entropic_scale=config.model.entropic_scale
+  ),
+  "outlier_exposure": _exposure,
+  "acet": _acet,
+}
 
 
 def train(
@@ -82,8 +124,12 @@ def train(
   """
   workdir = Path(workdir)
   setup = make_setup(config, find=partial(data.get_spec, data_dir=data_dir))
-  streamed = _is_streamed(config, setup.spec)
-  runner, axis_name = _make_runner(config, setup, streamed=streamed)
+  streamed = is_streamed(config, setup.spec.num_bytes("train"))
+  outliers = _find_outliers(config, setup, data_dir)
+  fetch = make_fetch(
+    streamed=streamed, outliers_streamed=None if outliers is None else outliers.streamed
+  )
+  runner, axis_name = _make_runner(config, setup, fetch)
   _open_workdir(workdir, config, fresh=fresh)
   _keep_spec(workdir, setup.spec)
   if (workdir / "decision.json").exists():
@@ -96,7 +142,7 @@ def train(
   )
   if streamed:
     validation = validation.read_all()
-  source, draws = _source_and_draws(training, config)
+  source, draws = open_batches(training, config, None if outliers is None else outliers.open())
   schedule = _schedule(config, len(training.labels))
   key = jax.random.key(config.seed)
   initial_key, step_key = jax.random.split(key)
@@ -141,8 +187,31 @@ def train(
     write_atomically(workdir / "decision.json", _json_bytes(decision))
 
 
+class _Outliers(NamedTuple):
+  """Outliers to learn from: whether they are read from disk, and a function that opens them."""
+
+  streamed: bool
+  open: Callable[[], data.Examples | data.Stored]
+
+
+def _find_outliers(
+  config: TrainConfig, setup: Setup, data_dir: str | os.PathLike[str] | None
+) -> _Outliers | None:
+  """Look up the set that a config learns outliers from, if there is one."""
+  if config.objective.outliers is None:
+    return None
+  (set_name, classes), spec, _ = find_unknown(
+    setup, config.objective.outliers, role="objective.outliers", data_dir=data_dir
+  )
+  # A set that is there to be unknown has one split.
+  split = "train" if "train" in spec.splits else next(iter(spec.splits))
+  streamed = is_streamed(config, spec.num_bytes(split))
+  read = data.open_split if streamed else data.load
+  return _Outliers(streamed, partial(read, set_name, split, classes=classes, data_dir=data_dir))
+
+
 def _make_runner(
-  config: TrainConfig, setup: Setup, *, streamed: bool
+  config: TrainConfig, setup: Setup, fetch: parallel.Fetch
 ) -> tuple[parallel.Runner, str | None]:
   """Spread the config's step over the devices; the model needs the axis's name too."""
   strategy = config.run.strategy
@@ -151,12 +220,12 @@ def _make_runner(
   axis_name = parallel.AXIS if strategy == "pmap" else None
   step = partial(
     train_step,
-    objective=classification(setup.prepare, entropic_scale=config.model.entropic_scale),
+    objective=OBJECTIVES[config.objective.name](config, setup),
     axis_name=axis_name,
   )
   runner = parallel.make_runner(
     step,
-    stream.fetch if streamed else resident.fetch,
+    fetch,
     strategy=strategy,
     devices=jax.devices(),
     batch_size=config.optim.batch_size,
@@ -227,25 +296,6 @@ def _schedule(config: TrainConfig, examples: int) -> loop.Schedule:
     validate=lines(config.run.validate_epochs),
     checkpoint=lines(config.run.checkpoint_epochs),
   )
-
-
-def _is_streamed(config: TrainConfig, spec: data.DataSpec) -> bool:
-  """Tell whether images are read from disk as they are needed, or all are kept on the device."""
-  if config.run.pipeline == "auto":
-    return spec.num_bytes("train") >= data.LARGEST_RESIDENT
-  return config.run.pipeline == "stream"
-
-
-def _source_and_draws(
-  training: data.Examples | data.Stored, config: TrainConfig
-) -> tuple[Any, Callable[[int], Iterator[Any]]]:
-  """Return what batches are fetched from, and the function of a step to the draws from there on."""
-  options = {"batch_size": config.optim.batch_size, "seed": config.seed}
-  if isinstance(training, data.Stored):
-    workers = config.run.workers
-    return (), lambda step: stream.draws(training, **options, start=step, workers=workers)
-  examples = len(training.labels)
-  return resident.Source(*training), lambda step: resident.draws(examples, **options, start=step)
 
 
 def _writers(

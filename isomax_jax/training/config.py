@@ -1,7 +1,7 @@
 """What a run is: frozen dataclasses, checked as they are made.
 
-``data``, ``model``, ``objective``, ``optim`` and ``seed`` decide what comes out; ``run`` only how it is computed,
-so a run may be resumed with another ``run`` but not with other others.
+``data``, ``model``, ``objective``, ``optim`` and ``seed`` decide what comes out; ``run`` only how
+it is computed, so a run may be resumed with another ``run`` but not with other others.
 """
 
 import dataclasses

@@ -1,0 +1,98 @@
+"""Sets of which a network knows nothing: to be told apart, or to be learnt from as outliers."""
+
+import os
+from functools import partial
+from typing import NamedTuple
+
+from isomax_jax import data
+from isomax_jax.jobs.setup import Setup
+
+
+class Unknown(NamedTuple):
+  """A set, or some of its classes, of which nothing is known.
+
+  Attributes:
+    reference: The set and its classes.
+    spec: What is known of the set.
+    of_known_set: Whether they are other classes of the known set.
+  """
+
+  reference: data.Reference
+  spec: data.DataSpec
+  of_known_set: bool
+
+
+def find_unknown(
+  setup: Setup, text: str, *, role: str, data_dir: str | os.PathLike[str] | None = None
+) -> Unknown:
+  """Look up a set after checking that none of it is known and that its images fit.
+
+  Args:
+    setup: Of the network.
+    text: Reference of the set.
+    role: What the set is wanted for, for error messages.
+    data_dir: Where sets are kept; see :func:`isomax_jax.data.load`.
+
+  Raises:
+    ValueError: If the set is unknown, its images have another shape, or it holds known classes.
+  """
+  find = partial(data.get_spec, data_dir=data_dir)
+  known, other = setup.reference, data.parse_reference(text, find=find)
+  spec = find(other.name)
+  if spec.image_shape != setup.spec.image_shape:
+    raise ValueError(
+      f"{role} {text} must have images of shape {setup.spec.image_shape} as {known.name} has, "
+      f"got {spec.image_shape}"
+    )
+  of_known_set = other.name == known.name
+  if of_known_set and (common := common_classes(spec, known, other)):
+    raise ValueError(f"{role} {text} holds known classes: {', '.join(map(str, common))}")
+  return Unknown(other, spec, of_known_set)
+
+
+def load_unknown(
+  setup: Setup, text: str, *, data_dir: str | os.PathLike[str] | None = None
+) -> data.Examples:
+  """Load what to measure a network on: test images, or all of other classes of the known set.
+
+  Raises:
+    ValueError: As :func:`find_unknown` does, or if the set is not prepared.
+  """
+  reference, _, of_known_set = find_unknown(setup, text, role="out-set", data_dir=data_dir)
+  split = "all" if of_known_set else "test"
+  return data.load(reference.name, split, classes=reference.classes, data_dir=data_dir)
+
+
+def overlap(
+  one: str, other: str, *, data_dir: str | os.PathLike[str] | None = None
+) -> tuple[int, ...]:
+  """List the classes that two sets have in common, images of other splits included.
+
+  Args:
+    one: Reference of a set.
+    other: Reference of another.
+    data_dir: Where sets are kept.
+
+  Returns:
+    Class indices; sets of different names share them if they are made from the same archives.
+
+  Example:
+    >>> overlap("mnist_5k:0-7", "mnist_5k:7-9")
+    (7,)
+    >>> overlap("letters", "mnist_5k")
+    ()
+  """
+  find = partial(data.get_spec, data_dir=data_dir)
+  ours, theirs = (data.parse_reference(text, find=find) for text in (one, other))
+  spec = find(ours.name)
+  if ours.name != theirs.name and not set(spec.archives) & set(find(theirs.name).archives):
+    return ()
+  return common_classes(spec, ours, theirs)
+
+
+def common_classes(
+  spec: data.DataSpec, one: data.Reference, other: data.Reference
+) -> tuple[int, ...]:
+  """List the classes that two references to a set have in common."""
+  every = range(len(spec.class_names))
+  return tuple(sorted(set(one.classes or every) & set(other.classes or every)))
