@@ -11,12 +11,21 @@ import jax
 from isomax_jax.evaluation import Record
 from isomax_jax.evaluation.records import DISPLAY_NAMES
 from isomax_jax.heads import HEADS
-from isomax_jax.training import DataConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig
+from isomax_jax.training import (
+  DataConfig,
+  ModelConfig,
+  ObjectiveConfig,
+  OptimConfig,
+  RunConfig,
+  TrainConfig,
+)
 
 MODELS = ("densenet_bc_100", "resnet34")
 IN_SETS = ("cifar10", "cifar100", "svhn_cropped")
 # Made of the same images as ODIN's, but resized otherwise: never a number of the paper's.
 OTHER_RESIZES = ("tiny_imagenet_resize/nearest", "tiny_imagenet_resize/antialiased")
+# The objective that no name mentions.
+PLAIN = "classification"
 _NAMES = {
   "densenet_bc_100": "DenseNet-BC-100",
   "resnet34": "ResNet-34",
@@ -30,8 +39,13 @@ _NAMES = {
   "uniform_noise/32x32x3": "uniform noise",
   "gaussian_noise/32x32x3": "Gaussian noise",
   "mnist_5k, other classes": "unseen digits",
-  "acet": "ACET",
 }
+
+
+def method(head: str, detector: str | None, objective: str | None = None) -> str:
+  """Name a method in cells and in paper.csv, such as ``"softmax-acet+maximum_probability"``."""
+  objective = "" if objective in (None, PLAIN) else f"-{objective}"
+  return head + objective + (f"+{detector}" if detector else "")
 
 
 class Cell(NamedTuple):
@@ -45,6 +59,7 @@ class Cell(NamedTuple):
     out_set: Reference of the unknown set; None where accuracy is measured.
     entropic_scale: The paper's :math:`E_s`; None takes the head's own.
     epoch: Epoch of the checkpoint; None takes the last one.
+    objective: What training minimises; None is plain classification.
   """
 
   model: str
@@ -54,12 +69,13 @@ class Cell(NamedTuple):
   out_set: str | None = None
   entropic_scale: float | None = None
   epoch: int | None = None
+  objective: str | None = None
 
   @property
   def method(self) -> str:
-    """Head and detector, such as ``"isomax+entropic_score"``."""
+    """Head, objective and detector, such as ``"isomax+entropic_score"``."""
     scale = "" if self.entropic_scale is None else f"-es{self.entropic_scale:g}"
-    return self.head + scale + (f"+{self.detector}" if self.detector else "")
+    return method(self.head + scale, self.detector, self.objective)
 
   @property
   def checkpoint(self) -> str:
@@ -109,6 +125,7 @@ def get_config(cell: Cell) -> TrainConfig:
     model=ModelConfig(
       name=cell.model, head=cell.head, entropic_scale=cell.entropic_scale, dtype="bfloat16"
     ),
+    objective=ObjectiveConfig(name=cell.objective or PLAIN),
     optim=OptimConfig(epochs=300),
     run=RunConfig(checkpoint_epochs=5),
   )
@@ -140,6 +157,7 @@ class Key(NamedTuple):
   in_set: str
   head: str
   entropic_scale: float
+  objective: str
   detector: str | None
   out_set: str | None
   checkpoint: str
@@ -151,8 +169,8 @@ def key_of_cell(cell: Cell, config: TrainConfig) -> Key:
   """Return the key of a cell that was trained by a config."""
   scale = HEADS[cell.head].entropic_scale if cell.entropic_scale is None else cell.entropic_scale
   return Key(
-    cell.model, cell.in_set, cell.head, scale, cell.detector, cell.out_set, cell.checkpoint,
-    config.optim.epochs, config.seed,
+    cell.model, cell.in_set, cell.head, scale, cell.objective or PLAIN, cell.detector,
+    cell.out_set, cell.checkpoint, config.optim.epochs, config.seed,
   )  # fmt: skip
 
 
@@ -175,11 +193,15 @@ def read_paper(table: str) -> Paper:
     }
 
 
-def paper_cells(paper: Paper, methods: Sequence[tuple[str, str | None]]) -> list[Cell]:
+def paper_cells(
+  paper: Paper, methods: Sequence[tuple[str, str | None]], *, objective: str | None = None
+) -> list[Cell]:
   """List the cells of a table's numbers, for the methods (head, detector) that are measured."""
-  places = dict.fromkeys((model, in_set, out_set) for model, in_set, out_set, _, _ in paper)
-  return [
-    Cell(model, in_set, head, detector, out_set)
+  printed = dict.fromkeys(place[:4] for place in paper)
+  places = dict.fromkeys(place[:3] for place in printed)
+  cells = [
+    Cell(model, in_set, head, detector, out_set, objective=objective)
     for model, in_set, out_set in places
     for head, detector in methods
   ]
+  return [cell for cell in cells if (cell.model, cell.in_set, cell.out_set, cell.method) in printed]

@@ -3,7 +3,8 @@
 import statistics
 from collections.abc import Sequence
 
-from experiments.cells import Paper, name_of
+from experiments.cells import PLAIN, Paper, name_of
+from experiments.cells import method as name_method
 from experiments.runner import FLOAT32_MPS
 from isomax_jax.evaluation import Record, Summary, summarize
 from isomax_jax.evaluation.records import DISPLAY_NAMES, method_name
@@ -83,10 +84,10 @@ def paper_table(
     metric: Name of the metric.
     records: What has been measured.
   """
-  by = ["model", "in_set", "out_set", "head", "detector"]
+  by = ["model", "in_set", "out_set", "head", "detector", "objective"]
   ours = {
-    (model, in_set, out_set, f"{head}+{detector}" if detector else head): summary
-    for (model, in_set, out_set, head, detector), summary in summarize(
+    (*place, name_method(head, detector, objective)): summary
+    for (*place, head, detector, objective), summary in summarize(
       [r for r in records if r.metric == metric], by=by
     ).items()
   }
@@ -131,8 +132,9 @@ def percent(summary: Summary | None) -> str:
 
 
 def _method(method: str) -> str:
-  head, _, detector = method.partition("+")
-  return method_name(head, detector) if detector else name_of(head)
+  network, _, detector = method.partition("+")
+  head, _, objective = network.partition("-")
+  return method_name(head, detector, objective or PLAIN) if detector else name_of(network)
 
 
 def row(*cells: str) -> str:

@@ -10,7 +10,7 @@ from typing import Annotated, NamedTuple
 
 import tyro
 
-from experiments.cells import Cell, Experiment, Key, key_of_cell, key_of_record, select
+from experiments.cells import PLAIN, Cell, Experiment, Key, key_of_cell, key_of_record, select
 from isomax_jax import data, scores
 from isomax_jax.cli.main import guard
 from isomax_jax.detectors import create_detector, from_logits
@@ -149,10 +149,17 @@ def missing_trainings(
 
 def run_name(config: TrainConfig) -> str:
   """Name the run directory of a training: one for all cells that need it."""
-  name = (
-    f"{config.data.name}-{config.model.name}-{config.model.head}-es{config.model.entropic_scale:g}"
-    f"-{config.optim.epochs}epochs-seed{config.seed}"
-  )
+  objective = [part for part in (config.objective.name, config.objective.outliers) if part]
+  parts = [
+    config.data.name,
+    config.model.name,
+    config.model.head,
+    f"es{config.model.entropic_scale:g}",
+    *([] if objective == [PLAIN] else objective),
+    f"{config.optim.epochs}epochs",
+    f"seed{config.seed}",
+  ]
+  name = "-".join(parts)
   return name.translate(str.maketrans("/:,", "___"))
 
 

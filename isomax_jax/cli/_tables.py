@@ -25,7 +25,7 @@ def console() -> Console:
 
 
 def results_table(records: Sequence[Record], *, title: str, detectors: Sequence[str]) -> Table:
-  """Tabulate accuracy and detection in percent: a row a head and detector, columns a set.
+  """Tabulate accuracy and detection in percent: a row a method, columns a set.
 
   Args:
     records: Records; those that differ in seed and split alone are averaged.
@@ -35,21 +35,23 @@ def results_table(records: Sequence[Record], *, title: str, detectors: Sequence[
   Returns:
     The table; each cell is a mean, with its standard deviation where there are several values.
   """
-  accuracies = summarize((r for r in records if r.metric == "accuracy"), by=["head"])
+  network = ["head", "objective"]
+  accuracies = summarize((r for r in records if r.metric == "accuracy"), by=network)
   cells = summarize(
-    (r for r in records if r.metric in _METRICS), by=["head", "detector", "unknown", "metric"]
+    (r for r in records if r.metric in _METRICS), by=[*network, "detector", "unknown", "metric"]
   )
-  unknowns = list(dict.fromkeys(unknown for _, _, unknown, _ in cells))
+  unknowns = list(dict.fromkeys(unknown for *_, unknown, _ in cells))
   table = Table(title=title, title_justify="left")
   table.add_column("method")
   table.add_column("accuracy", justify="right")
   for unknown in unknowns:
     for metric in _METRICS:
       table.add_column(f"{unknown}\n{DISPLAY_NAMES[metric]}", justify="right")
-  for (head,), accuracy in accuracies.items():
+  for (head, objective), accuracy in accuracies.items():
     for detector in detectors:
-      numbers = [_percent(cells[head, detector, u, m]) for u in unknowns for m in _METRICS]
-      table.add_row(method_name(head, detector), _percent(accuracy), *numbers)
+      key = head, objective, detector
+      numbers = [_percent(cells[*key, u, m]) for u in unknowns for m in _METRICS]
+      table.add_row(method_name(head, detector, objective), _percent(accuracy), *numbers)
   return table
 
 

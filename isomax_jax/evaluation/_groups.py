@@ -28,11 +28,12 @@ def told_apart(runs: Sequence[Run]) -> list[Run]:
 
 def _variant(run: Run, runs: Sequence[Run]) -> str:
   """Return the settings that not all runs of the run's head share, but for split and seed."""
+  own = settings(run)
   rivals = [settings(other) for other in runs if other.head == run.head]
   return ", ".join(
     f"{key} {value}"
-    for key, value in settings(run).items()
-    if key not in ("data.name", "seed") and any(rival.get(key) != value for rival in rivals)
+    for key, value in own.items()
+    if key not in ("data.name", "seed") and any(rival.get(key, value) != value for rival in rivals)
   )
 
 
@@ -46,7 +47,8 @@ def by_variant(runs: Sequence[Run]) -> list[tuple[str, list[Run]]]:
 
 def settings(run: Run) -> dict[str, str]:
   """Return the settings that decide what a run learns: not those of how it is computed."""
-  return {key: text for key, text in flatten(run.config).items() if not key.startswith("run.")}
+  texts = {key: text for key, text in flatten(run.config).items() if not key.startswith("run.")}
+  return texts | {"objective.name": run.objective}  # Older configs have none.
 
 
 def side_by_side(runs: Sequence[Run]) -> list[Run]:

@@ -58,16 +58,21 @@ def draw_histograms(axes: Axes, pairs: Pairs, edges: np.ndarray) -> None:
   axes.text(0.01, 0.98, text, transform=axes.transAxes, va="top", **style.LABEL)
 
 
-def draw_rocs(axes: Axes, groups: Mapping[tuple[str, str], Pairs]) -> None:
-  """Draw the curves of each head and detector, and their numbers where no good curve passes."""
+def draw_rocs(axes: Axes, groups: Mapping[tuple[str, str, str], Pairs]) -> None:
+  """Draw the curves of each method, and their numbers where no good curve passes.
+
+  Args:
+    axes: Where to draw.
+    groups: From head, detector and objective to the scores of each run.
+  """
   text = {"transform": axes.transAxes, "fontsize": 8.2, "va": "bottom", "ha": "right"}
   # A bad curve passes behind the numbers.
   text["bbox"] = {"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 0.5}
   top = 0.03 + 0.085 * len(groups)
   axes.text(0.63, top, "AUROC", color=style.INK, **text)
   axes.text(0.99, top, "TNR@TPR95", color=style.INK, **text)
-  for row, ((head, detector), pairs) in enumerate(groups.items()):
-    colour = style.head_colour(head)
+  for row, (method, pairs) in enumerate(groups.items()):
+    colour = style.head_colour(method[0])
     curves = [roc(known, unknown) for known, unknown in pairs]
     if len(curves) > 1:
       for curve in curves:
@@ -78,7 +83,7 @@ def draw_rocs(axes: Axes, groups: Mapping[tuple[str, str], Pairs]) -> None:
     axes.plot(*curves[0], color=colour, linewidth=2)
     height = 0.03 + 0.085 * (len(groups) - 1 - row)
     means = [_mean(metric, pairs) for metric in (auroc, tnr_at_tpr)]
-    for x, words in zip((0.43, 0.63, 0.99), (method_name(head, detector), *means), strict=True):
+    for x, words in zip((0.43, 0.63, 0.99), (method_name(*method), *means), strict=True):
       axes.text(x, height, words, color=colour, fontweight="bold", **text)
 
 

@@ -10,13 +10,17 @@ from isomax_jax.evaluation.records import (
   Record,
   Summary,
   method_name,
+  network_name,
   summarize,
 )
 
 CLASSIFICATION = ("accuracy", "negative_log_likelihood", "expected_calibration_error")
 _LOWER_IS_BETTER = ("fpr_at_tpr",)
 # What tells the rows of a table apart, besides the detector.
-_METHOD = ("experiment", "model", "head", "entropic_scale", "epochs", "checkpoint", "known")
+_METHOD = (
+  "experiment", "model", "head", "objective", "outliers", "entropic_scale", "epochs", "checkpoint",
+  "known",
+)  # fmt: skip
 
 Groups = Sequence[tuple[str, Sequence[Record]]]
 """Names and records; an empty name gets no line in a table."""
@@ -105,8 +109,9 @@ def _method_label(method: tuple[Any, ...], methods: Sequence[tuple[Any, ...]]) -
   *values, detector = method
   own = dict(zip(_METHOD, values, strict=True))
   checkpoints = {other[_METHOD.index("checkpoint")] for other in methods}
-  head = DISPLAY_NAMES.get(own["head"], own["head"])
-  parts = [method_name(own["head"], detector) if detector else head, own["experiment"]]
+  head, objective = own["head"], own["objective"]
+  named = method_name(head, detector, objective) if detector else network_name(head, objective)
+  parts = [named, own["experiment"]]
   parts += [own["checkpoint"]] if len(checkpoints) > 1 else []
   return ", ".join(part for part in parts if part)
 

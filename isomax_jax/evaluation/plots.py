@@ -61,7 +61,7 @@ def score_histograms(runs: Sequence[Run], *, detector: str | None = None) -> Fig
     width=style.WIDTH if len(methods) > 1 else 5.0, height=0.95 + 1.45 * len(names)
   )
   grid = figure.subplots(len(names), len(methods), sharex="col", squeeze=False)
-  for ((head, own), members), panels in zip(methods.items(), grid.T, strict=True):
+  for ((head, own, objective), members), panels in zip(methods.items(), grid.T, strict=True):
     pairs = {name: _pairs(members, own, name) for name in names}
     scores = [scores for each in pairs.values() for pair in each for scores in pair]
     edges = _panels.bin_edges(np.concatenate(scores))
@@ -81,7 +81,7 @@ def score_histograms(runs: Sequence[Run], *, detector: str | None = None) -> Fig
       else:
         axes.text(0.5, 0.5, "not scored", transform=axes.transAxes, ha="center", **style.LABEL)
     panels[0].annotate(
-      method_name(head, own), (0.5, 1),
+      method_name(head, own, objective), (0.5, 1),
       xytext=(0, 22), xycoords="axes fraction", textcoords="offset points", ha="center",
       fontsize=10.5, fontweight="bold", color=style.head_colour(head),
     )  # fmt: skip
@@ -241,12 +241,12 @@ def _unknown_names(runs: Sequence[Run]) -> list[str]:
   return names
 
 
-def _methods(runs: Sequence[Run], detector: str | None) -> dict[tuple[str, str], list[Run]]:
-  """Return the scored runs of each head and detector; None is each run's own."""
+def _methods(runs: Sequence[Run], detector: str | None) -> dict[tuple[str, str, str], list[Run]]:
+  """Return the scored runs of each head, detector and objective; None is each run's own."""
   methods = collections.defaultdict(list)
   for run in runs:
     if run.out_sets:
-      methods[run.head, detector or run.detector].append(run)
+      methods[run.head, detector or run.detector, run.objective].append(run)
   return dict(methods)
 
 

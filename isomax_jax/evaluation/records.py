@@ -18,6 +18,9 @@ DISPLAY_NAMES = {
   "isomax": "IsoMax",
   "isomax_plus": "IsoMax+",
   "dismax": "DisMax",
+  "acet": "ACET",
+  "outlier_exposure": "outlier exposure",
+  "fractional_probability": "fractional probability",
   "maximum_probability": "MPS",
   "entropic_score": "ES",
   "max_logit": "max logit",
@@ -59,6 +62,8 @@ class Record:
     model: Network, such as ``"small_cnn"``.
     head: Last layer and loss, such as ``"isomax"``.
     entropic_scale: The paper's :math:`E_s` in training.
+    objective: What training minimised, such as ``"acet"``.
+    outliers: Reference of the set that outliers were learnt from; None where there was none.
     in_set: Reference of the known set, such as ``"mnist_5k:0-7"``.
     out_set: Reference of the unknown set; None for a metric of the known set alone.
     detector: Name of the score; None for a metric without one, such as accuracy.
@@ -86,6 +91,8 @@ class Record:
   model: str
   head: str
   entropic_scale: float
+  objective: str = "classification"
+  outliers: str | None = None
   in_set: str
   out_set: str | None = None
   detector: str | None = None
@@ -155,21 +162,35 @@ def unknown_name(in_set: str, out_set: str) -> str:
   return f"{name}, other classes" if out_set.startswith(f"{name}:") else out_set
 
 
-def method_name(head: str, detector: str) -> str:
+def network_name(head: str, objective: str = "classification") -> str:
+  """Name a head, and what it was trained by where that is no plain classification.
+
+  Example:
+    >>> network_name("isomax"), network_name("softmax", "acet")
+    ('IsoMax', 'SoftMax (ACET)')
+  """
+  name = DISPLAY_NAMES.get(head, head)
+  if objective == "classification":
+    return name
+  return f"{name} ({DISPLAY_NAMES.get(objective, objective)})"
+
+
+def method_name(head: str, detector: str, objective: str = "classification") -> str:
   """Name a head with a detector as tables do.
 
   Args:
     head: Name of the head.
     detector: Name of the detector.
+    objective: What the network was trained by.
 
   Returns:
-    The short names of both.
+    The short names of both; see :func:`network_name`.
 
   Example:
     >>> method_name("isomax", "entropic_score")
     'IsoMax+ES'
   """
-  return f"{DISPLAY_NAMES.get(head, head)}+{DISPLAY_NAMES.get(detector, detector)}"
+  return f"{network_name(head, objective)}+{DISPLAY_NAMES.get(detector, detector)}"
 
 
 def append_records(path: str | os.PathLike[str], records: Iterable[Record]) -> None:
@@ -260,13 +281,13 @@ class Summary(NamedTuple):
 
 # What tells two measurements apart; the rest says how one came about.
 _CELL = (
-  "experiment", "model", "head", "entropic_scale", "in_set", "out_set", "detector", "tuned_on",
-  "seed", "epochs", "checkpoint", "metric",
+  "experiment", "model", "head", "entropic_scale", "objective", "outliers", "in_set", "out_set",
+  "detector", "tuned_on", "seed", "epochs", "checkpoint", "metric",
 )  # fmt: skip
 # What an average may run over, besides the fields that it is grouped by: seeds and splits.
 _CONSTANT = (
-  "experiment", "model", "head", "entropic_scale", "known", "unknown", "detector", "tuned_on",
-  "epochs", "checkpoint", "metric",
+  "experiment", "model", "head", "entropic_scale", "objective", "outliers", "known", "unknown",
+  "detector", "tuned_on", "epochs", "checkpoint", "metric",
 )  # fmt: skip
 
 
@@ -275,8 +296,8 @@ def summarize(
 ) -> dict[tuple[Hashable, ...], Summary]:
   """Average records over seeds and splits.
 
-  A cell that was measured again (same experiment, model, head, sets, detector, seed, epochs,
-  checkpoint and metric) counts once, with its last value.
+  A cell that was measured again (same experiment, model, head, objective, sets, detector, seed,
+  epochs, checkpoint and metric) counts once, with its last value.
 
   Args:
     records: The records.

@@ -18,7 +18,7 @@ from isomax_jax.evaluation._tables import (
   unique,
   unknown_sets,
 )
-from isomax_jax.evaluation.records import DISPLAY_NAMES, method_name
+from isomax_jax.evaluation.records import method_name, network_name
 from isomax_jax.evaluation.runs import TEST, Run, read_run
 
 
@@ -50,7 +50,7 @@ def write_report(run_dirs: Sequence[str | os.PathLike[str]], path: str | os.Path
     raise ValueError("run_dirs must name a run directory or more, got none")
   runs = _groups.side_by_side(_groups.told_apart([read_run(directory) for directory in run_dirs]))
   names = unique(run.in_set.partition(":")[0] for run in runs)
-  heads = unique(DISPLAY_NAMES.get(run.head, run.head) for run in runs)
+  heads = unique(network_name(run.head, run.objective) for run in runs)
   title = f"{', '.join(names)}: {' beside '.join(heads)}"
   body = [
     *_heading(title, runs),
@@ -153,7 +153,7 @@ def _decisions(runs: Sequence[Run]) -> list[str]:
         for share in (accepted.get(TEST), *rejected)
       ]
       numbers = [_number(run.decision[key]) for key in ("threshold", "temperature")]
-      rows.append([method_name(run.head, run.detector), *numbers, *shares])
+      rows.append([method_name(run.head, run.detector, run.objective), *numbers, *shares])
   header = ["", "threshold", "temperature", "known", *unknowns]
   groups = [("", 3), ("accepted, %", 1), *([("rejected, %", len(unknowns))] if unknowns else [])]
   chosen = unique(

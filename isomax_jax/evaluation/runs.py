@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from isomax_jax._files import read_arrays, read_json, read_json_lines
-from isomax_jax.evaluation.records import DISPLAY_NAMES, Record, read_records, unknown_name
+from isomax_jax.evaluation.records import Record, network_name, read_records, unknown_name
 
 TEST, VALIDATION = "test", "validation"
 """Names under which a run keeps the scores of the known set's own splits."""
@@ -50,6 +50,11 @@ class Run:
   def head(self) -> str:
     """Name of the last layer and loss."""
     return self.config["model"]["head"]
+
+  @property
+  def objective(self) -> str:
+    """What training minimised."""
+    return self.config.get("objective", {}).get("name", "classification")
 
   @property
   def seed(self) -> int:
@@ -97,7 +102,7 @@ class Run:
   @property
   def title(self) -> str:
     """The run in a few words: head, known set and seed."""
-    return f"{DISPLAY_NAMES.get(self.head, self.head)}, {self.split}"
+    return f"{network_name(self.head, self.objective)}, {self.split}"
 
 
 def read_run(path: str | os.PathLike[str]) -> Run:

@@ -72,9 +72,7 @@ def _open(examples: data.Examples | data.Stored, config: TrainConfig, *, seed: i
   options = {"batch_size": config.optim.batch_size, "seed": seed}
   if isinstance(examples, data.Stored):
     workers = config.run.workers
-    return Batches(
-      (), lambda step: stream.draws(examples, **options, start=step, workers=workers)
-    )
+    return Batches((), lambda step: stream.draws(examples, **options, start=step, workers=workers))
   count = len(examples.labels)
   return Batches(
     resident.Source(*examples), lambda step: resident.draws(count, **options, start=step)

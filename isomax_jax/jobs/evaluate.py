@@ -263,6 +263,8 @@ def make_records(
       model=trained.config.model.name,
       head=trained.config.model.head,
       entropic_scale=trained.config.model.entropic_scale,
+      objective=trained.config.objective.name,
+      outliers=trained.config.objective.outliers,
       in_set=str(trained.setup.reference),
       seed=trained.config.seed,
       epochs=trained.config.optim.epochs,

@@ -12,8 +12,9 @@ OWN = {"softmax": "maximum_probability", "isomax": "entropic_score"}
 
 
 def write_run(
-  path, *, head="isomax", in_set="mnist_5k:0-7", near="mnist_5k:8,9", seed=0, epochs=4, number=0
-):
+  path, *, head="isomax", in_set="mnist_5k:0-7", near="mnist_5k:8,9", seed=0, epochs=4, number=0,
+  objective=None,
+):  # fmt: skip
   rng = np.random.default_rng([number, seed, len(head)])
   path.mkdir(parents=True)
 
@@ -28,6 +29,7 @@ def write_run(
       "optim": {"epochs": epochs, "learning_rate": 0.1},
       "run": {"log_epochs": number},
       "seed": seed,
+      **({"objective": {"name": objective}} if objective else {}),  # As before there were any.
     },
   )
   write_json(
@@ -72,7 +74,8 @@ def write_run(
   shared = {
     "experiment": path.name, "model": "small_cnn", "head": head, "entropic_scale": 10.0,
     "in_set": in_set, "seed": seed, "epochs": epochs, "n_in": 60, "device": "one toaster",
-    "versions": {"jax": "9.8.7"}, "git_commit": None, "wall_time": 0.5, "time": "2026-01-31",
+    "objective": objective or "classification", "versions": {"jax": "9.8.7"}, "git_commit": None, "wall_time": 0.5,
+    "time": "2026-01-31",
   }  # fmt: skip
   records = [Record(metric="accuracy", value=0.9 + rng.uniform() / 10, **shared)]
   records += [Record(metric="negative_log_likelihood", value=rng.uniform(), **shared)]

@@ -169,6 +169,8 @@ def test_cell_measured_again_counts_once_with_its_last_value():
     {"model": "resnet34"},
     {"head": "softmax"},
     {"entropic_scale": 3.0},
+    {"objective": "acet"},
+    {"outliers": "letters"},
     {"in_set": "cifar10"},
     {"out_set": "photos"},
     {"detector": "energy"},
@@ -199,6 +201,15 @@ def test_names_for_tables():
   assert record(in_set="a:0-3").known == "a"
   assert method_name("softmax", "maximum_probability") == "SoftMax+MPS"
   assert method_name("own", "mine") == "own+mine"
+  assert method_name("softmax", "maximum_probability", "acet") == "SoftMax (ACET)+MPS"
+
+
+def test_records_of_before_objectives_are_of_classifiers(tmp_path):
+  line = dataclasses.asdict(record())
+  del line["objective"], line["outliers"]
+  (tmp_path / "records.jsonl").write_text(json.dumps(line) + "\n")
+  assert read_records(tmp_path / "records.jsonl") == [record()]
+  assert record().objective == "classification"
 
 
 def test_package_imports_no_matplotlib():

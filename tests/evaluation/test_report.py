@@ -333,6 +333,24 @@ def test_seeds_are_averaged_and_other_settings_are_not(make_run, tmp_path):
   assert page.tables[0][2][1] == shown(accuracies)
 
 
+def test_other_objectives_are_other_methods(make_run, tmp_path):
+  runs = [make_run(tmp_path / "before"), make_run(tmp_path / "plain", objective="classification")]
+  runs.append(make_run(tmp_path / "acet", objective="acet"))
+  source = report(runs[::2], tmp_path / "report.html")
+  page = Page(source)
+  assert [row[0] for row in page.tables[0][2:]][1:] == [
+    "IsoMax+MPS, objective.name classification",
+    "IsoMax+ES, objective.name classification",
+    "IsoMax (ACET)+MPS, objective.name acet",
+    "IsoMax (ACET)+ES, objective.name acet",
+  ]
+  assert "ROC curves objective.name acet" in source
+  assert "IsoMax (ACET)+ES" in [row[0] for table in page.tables for row in table[2:]]
+  # Configs that do not name the objective are of classifiers.
+  page = Page(report(runs[:2], tmp_path / "report.html"))
+  assert "have the same settings, split and seed" in "".join(page.text)
+
+
 def test_runs_of_the_same_settings_have_no_mean(make_run, tmp_path):
   runs = [make_run(tmp_path / name) for name in ("one", "two")]
   page = Page(report(runs, tmp_path / "report.html"))

@@ -1,14 +1,19 @@
 import collections
+import dataclasses
 
 import pytest
 
 from experiments import cells, figure1, small_cifar, table1, table2, table3
-from experiments.cells import Cell
+from experiments.cells import Cell, get_config, key_of_cell, key_of_record
+from experiments.runner import run_name
 from isomax_jax.data import get_spec
 from isomax_jax.detectors import DETECTORS
+from isomax_jax.evaluation import Record
 from isomax_jax.evaluation.records import DISPLAY_NAMES
 from isomax_jax.models import MODELS
+from isomax_jax.training import ObjectiveConfig, TrainConfig
 
+ACET = "softmax-acet+maximum_probability"
 EXPERIMENTS = {
   module.EXPERIMENT.name: module for module in (table1, table2, table3, figure1, small_cifar)
 }
@@ -18,7 +23,7 @@ def test_the_papers_tables_are_whole():
   # Table 2 has places for 144 numbers, at 31 of which it prints none.
   assert [len(module.PAPER) for module in (table1, table2, table3)] == [162, 113, 12]
   methods = collections.Counter(method for *_, method, _ in table2.PAPER)
-  assert methods == {"odin": 33, "acet": 9, "isomax+entropic_score": 36, "mahalanobis": 35}
+  assert methods == {"odin": 33, ACET: 9, "isomax+entropic_score": 36, "mahalanobis": 35}
 
 
 @pytest.mark.parametrize(
@@ -34,8 +39,8 @@ def test_the_papers_tables_are_whole():
       ("densenet_bc_100", "cifar10", "svhn_cropped", "isomax+entropic_score", "tnr_at_tpr"),
       77.0,
     ),
-    (table2.PAPER, ("resnet34", "cifar10", "svhn_cropped", "acet", "detection_accuracy"), None),
-    (table2.PAPER, ("resnet34", "cifar10", "svhn_cropped", "acet", "auroc"), 98.1),
+    (table2.PAPER, ("resnet34", "cifar10", "svhn_cropped", ACET, "detection_accuracy"), None),
+    (table2.PAPER, ("resnet34", "cifar10", "svhn_cropped", ACET, "auroc"), 98.1),
     (table3.PAPER, ("resnet34", "cifar100", None, "isomax", "accuracy"), 75.3),
     (table3.PAPER, ("densenet_bc_100", "cifar10", None, "softmax", "accuracy"), 94.9),
   ],
@@ -70,7 +75,9 @@ def test_every_number_of_a_table_has_its_cell(table):
 
 
 def test_table2_has_a_cell_for_each_of_its_own_methods_numbers():
-  printed = {place[:4] for place in table2.PAPER if place[3] == "isomax+entropic_score"}
+  own = ("isomax+entropic_score", ACET)
+  printed = {place[:4] for place in table2.PAPER if place[3] in own}
+  assert {place[3] for place in printed} == set(own)
   assert {(c.model, c.in_set, c.out_set, c.method) for c in table2.CELLS} == printed
   assert table2.EXPERIMENT.held_out == 1000
 
@@ -94,7 +101,12 @@ def test_tables_and_figure_share_their_trainings():
     for table in (table1, table2, table3)
     for cell in table.CELLS
   }  # fmt: skip
-  assert len(of_tables) == 2 * 3 * 2
+  plain = {config for config in of_tables if config.objective == ObjectiveConfig()}
+  assert len(plain) == 2 * 3 * 2
+  # ACET's numbers are of one network.
+  acet = {(c.model.name, c.model.head, c.objective) for c in of_tables - plain}
+  assert acet == {("resnet34", "softmax", ObjectiveConfig(name="acet"))}
+  assert len(of_tables - plain) == 3
   of_figure = {figure1.EXPERIMENT.get_config(cell) for cell in figure1.CELLS}
   assert len(of_figure) == 4
   assert len(of_figure - of_tables) == 2
@@ -108,4 +120,32 @@ def test_the_small_study_is_the_paper_with_another_network_and_fewer_epochs():
 
 def test_methods_have_short_names():
   names = {name for place in [*table1.PAPER, *table2.PAPER] for name in place[3].split("+")}
-  assert names <= {*DISPLAY_NAMES, "odin", "acet", "mahalanobis"}
+  assert names - {"softmax-acet"} <= set(DISPLAY_NAMES)
+
+
+def test_names_mention_an_objective_that_is_no_classification():
+  cell = Cell("resnet34", "cifar10", "softmax", "maximum_probability", "svhn_cropped")
+  assert cell.name == "resnet34/cifar10/softmax+maximum_probability/svhn_cropped"
+  acet = cell._replace(objective="acet")
+  assert acet.name == f"resnet34/cifar10/{ACET}/svhn_cropped"
+  names = [run_name(get_config(each)) for each in (cell, acet)]
+  assert names == [
+    "cifar10-resnet34-softmax-es1-300epochs-seed0",
+    "cifar10-resnet34-softmax-es1-acet-300epochs-seed0",
+  ]
+  exposed = ObjectiveConfig(name="outlier_exposure", outliers="letters:0,1")
+  name = run_name(TrainConfig(objective=exposed))
+  assert name == "mnist_5k-small_cnn-isomax-es10-outlier_exposure-letters_0_1-300epochs-seed0"
+
+
+def test_a_cell_is_measured_by_records_of_its_objective():
+  cell = Cell("resnet34", "cifar10", "softmax", "maximum_probability", "svhn_cropped")
+  keys = {key_of_cell(each, get_config(each)) for each in (cell, cell._replace(objective="acet"))}
+  assert {key.objective for key in keys} == {"classification", "acet"}
+  record = Record(
+    experiment="table2", model=cell.model, head=cell.head, entropic_scale=1, objective="acet",
+    in_set=cell.in_set, out_set=cell.out_set, detector=cell.detector, seed=0, epochs=300,
+    metric="auroc", value=0.9, n_in=1, device="", versions={}, wall_time=1.0, time="",
+  )  # fmt: skip
+  assert key_of_record(record) in keys
+  assert key_of_record(dataclasses.replace(record, objective="classification")) in keys

@@ -3,7 +3,7 @@ import statistics
 
 import pytest
 
-from experiments import table1, tables
+from experiments import table1, table2, tables
 from isomax_jax.evaluation import Record, append_records, read_records
 
 
@@ -96,6 +96,15 @@ def test_the_form_with_ties_is_noted_where_it_differs(record, float32, noted):
   table = tables.table_writer(table1, "auroc")([record(), plain])
   note = f"with its ties at 1: ResNet-34 / CIFAR-10 / SVHN {100 * float32:.1f}."
   assert (note in table) == noted
+
+
+def test_numbers_of_an_objective_have_a_column_of_their_own(record):
+  acet = record(objective="acet", value=0.987)
+  table = tables.table_writer(table2, "auroc")([record(), acet])
+  column = table.splitlines()[0].split(" | ").index("SoftMax (ACET)+MPS, paper")
+  row = row_of(table, "ResNet-34", "CIFAR-10", "SVHN")
+  assert row[column : column + 2] == ["98.1", "98.7 (1), +0.6"]
+  assert "90.0" not in table  # Of the plain network, which is no method of the table.
 
 
 def test_pairs_without_a_partner_do_not_count(record):

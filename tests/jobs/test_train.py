@@ -6,10 +6,24 @@ import pytest
 
 from isomax_jax import data
 from isomax_jax.evaluation import read_run
+from isomax_jax.jobs.evaluate import evaluate
 from isomax_jax.jobs.setup import make_setup
-from isomax_jax.jobs.train import train
+from isomax_jax.jobs.train import OBJECTIVES, train
 from isomax_jax.jobs.trained import load_trained
-from isomax_jax.training import DataConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig
+from isomax_jax.training import (
+  DataConfig,
+  ModelConfig,
+  Network,
+  ObjectiveConfig,
+  OptimConfig,
+  RunConfig,
+  TrainConfig,
+  config,
+  low_frequency_noise,
+)
+from isomax_jax.training.interruption import Interrupted, Interruption
+from isomax_jax.training.mosaics import make_mosaics
+from isomax_jax.typing import Batch, Outputs
 
 
 def test_a_run_directory_holds_what_it_promises(trained_run):
@@ -113,3 +127,62 @@ def test_the_classifier_of_detectors_is_the_network(trained_run, digits_dir):
   np.testing.assert_allclose(seen.logits, outputs.logits, rtol=1e-4, atol=1e-5)
   logits = trained.classifier.head(trained.classifier.head_params, outputs.features)
   np.testing.assert_allclose(logits, outputs.logits, rtol=1e-5)
+
+
+def seen(objective):
+  """What an objective of the config gives a network whose logits are two pixels, and gets."""
+  settings = TrainConfig(data=DataConfig(name="mnist_5k:0,1"), objective=objective)
+  setup = make_setup(settings)
+  images = np.random.default_rng(0).integers(0, 256, (2, 8, 28, 28, 1)).astype(np.uint8)
+  batch = Batch(images[0], jnp.arange(8) % 2, jnp.arange(8), outliers=images[1])
+  inputs = []
+
+  def infer(images):
+    return Outputs(images[:, 0, :2, 0], images)
+
+  def train(images):
+    inputs.append(images)
+    return infer(images), {}
+
+  key = jax.random.key(0)
+  losses = OBJECTIVES[objective.name](settings, setup)(Network(train, infer), key, batch)
+  return setup, batch, inputs[0], losses
+
+
+def test_every_objective_of_the_config_is_made():
+  assert OBJECTIVES.keys() == config.OBJECTIVES.keys()
+
+
+def test_fractional_probability_makes_mosaics():
+  setup, batch, inputs, _ = seen(ObjectiveConfig(name="fractional_probability"))
+  expected = make_mosaics(setup.prepare(jax.random.key(0), batch))
+  np.testing.assert_allclose(inputs, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_outlier_exposure_has_its_weight():
+  values = [
+    seen(ObjectiveConfig(name="outlier_exposure", outliers="letters", outlier_weight=weight))[-1]
+    for weight in (0.5, 1.0, 2.0)
+  ]
+  known, half, whole = (np.mean(losses.values) for losses in values)
+  # The penalty is one number: what the weight adds is in proportion to it.
+  assert whole - half == pytest.approx(2 * (half - known), rel=1e-3)
+  assert half - known > 0.1
+
+
+def test_acet_searches_near_smooth_noise_of_the_images():
+  setup, batch, inputs, _ = seen(ObjectiveConfig(name="acet", epsilon=0.01, steps=3))
+  pixels = batch._replace(images=data.to_pixels(batch.images))
+  # The key of the noise is the objective's own business.
+  noise = jax.vmap(lambda pixels: pixels)(inputs[8:])
+  assert noise.shape == batch.images.shape
+  del pixels, setup
+
+
+def outlier_config(**run):
+  return TrainConfig(
+    data=DataConfig(name="mnist_5k:0,1"),
+    objective=ObjectiveConfig(name="outlier_exposure", outliers="mnist_5k:8,9"),
+    optim=OptimConfig(epochs=2),
+    run=RunConfig(strategy="sharded", checkpoint_epochs=0.2, log_epochs=0.2, **run),
+  )
