@@ -74,8 +74,8 @@ def write_run(
   shared = {
     "experiment": path.name, "model": "small_cnn", "head": head, "entropic_scale": 10.0,
     "in_set": in_set, "seed": seed, "epochs": epochs, "n_in": 60, "device": "one toaster",
-    "objective": objective or "classification", "versions": {"jax": "9.8.7"}, "git_commit": None, "wall_time": 0.5,
-    "time": "2026-01-31",
+    "objective": objective or "classification",
+    "versions": {"jax": "9.8.7"}, "git_commit": None, "wall_time": 0.5, "time": "2026-01-31",
   }  # fmt: skip
   records = [Record(metric="accuracy", value=0.9 + rng.uniform() / 10, **shared)]
   records += [Record(metric="negative_log_likelihood", value=rng.uniform(), **shared)]

@@ -53,6 +53,11 @@ def test_default_out_sets_are_other_classes_and_sets_that_fit():
   reference = data.parse_reference("mnist_5k:1-9")
   assert default_out_sets(reference)[:3] == ["mnist_5k:0", "letters", "photos"]
   assert default_out_sets(data.parse_reference("mnist_5k"))[:2] == ["letters", "photos"]
+  # Images that were learnt from as outliers are not unknown.
+  assert default_out_sets(reference, outliers="letters:0,1") == ["mnist_5k:0", "photos"]
+  assert default_out_sets(reference, outliers="mnist_5k:0") == ["letters", "photos"]
+  reference = data.parse_reference("mnist_5k:2-9")
+  assert default_out_sets(reference, outliers="mnist_5k:0")[0] == "mnist_5k:1"
 
 
 def test_known_classes_are_no_out_set(trained_run, digits_dir):

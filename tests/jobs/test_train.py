@@ -1,6 +1,11 @@
 import dataclasses
 import json
+import signal
+from functools import partial
 
+import chex
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -18,11 +23,13 @@ from isomax_jax.training import (
   OptimConfig,
   RunConfig,
   TrainConfig,
-  config,
-  low_frequency_noise,
+  adversarial_confidence,
+  classification,
+  exposure,
+  fractional_probability,
 )
+from isomax_jax.training.config import OBJECTIVES as OPTIONS
 from isomax_jax.training.interruption import Interrupted, Interruption
-from isomax_jax.training.mosaics import make_mosaics
 from isomax_jax.typing import Batch, Outputs
 
 
@@ -129,60 +136,133 @@ def test_the_classifier_of_detectors_is_the_network(trained_run, digits_dir):
   np.testing.assert_allclose(logits, outputs.logits, rtol=1e-5)
 
 
-def seen(objective):
-  """What an objective of the config gives a network whose logits are two pixels, and gets."""
-  settings = TrainConfig(data=DataConfig(name="mnist_5k:0,1"), objective=objective)
-  setup = make_setup(settings)
-  images = np.random.default_rng(0).integers(0, 256, (2, 8, 28, 28, 1)).astype(np.uint8)
-  batch = Batch(images[0], jnp.arange(8) % 2, jnp.arange(8), outliers=images[1])
-  inputs = []
-
-  def infer(images):
-    return Outputs(images[:, 0, :2, 0], images)
-
-  def train(images):
-    inputs.append(images)
-    return infer(images), {}
-
-  key = jax.random.key(0)
-  losses = OBJECTIVES[objective.name](settings, setup)(Network(train, infer), key, batch)
-  return setup, batch, inputs[0], losses
+# What the config names, and the same made by hand with the options that differ.
+MADE = {
+  "classification": ({}, classification, {}),
+  "fractional_probability": ({}, fractional_probability, {}),
+  "outlier_exposure": (
+    {"outliers": "letters", "outlier_weight": 2.0}, exposure, {"weight": 2.0}
+  ),
+  "acet": (
+    {"epsilon": 0.05, "steps": 3},
+    lambda prepare, **options: adversarial_confidence(
+      prepare,
+      lambda key, batch: batch.images / 255,
+      data.normalizer(data.SPECS["mnist_5k"]),
+      **options,
+    ),
+    {"epsilon": 0.05, "steps": 3},
+  ),
+}  # fmt: skip
 
 
 def test_every_objective_of_the_config_is_made():
-  assert OBJECTIVES.keys() == config.OBJECTIVES.keys()
+  assert OBJECTIVES.keys() == OPTIONS.keys() == MADE.keys()
 
 
-def test_fractional_probability_makes_mosaics():
-  setup, batch, inputs, _ = seen(ObjectiveConfig(name="fractional_probability"))
-  expected = make_mosaics(setup.prepare(jax.random.key(0), batch))
-  np.testing.assert_allclose(inputs, expected, rtol=1e-5, atol=1e-6)
+@pytest.mark.parametrize("name", MADE)
+def test_an_objective_gets_its_options(name, monkeypatch):
+  # Real noise takes seconds to compile.
+  monkeypatch.setattr("isomax_jax.jobs.train.low_frequency_noise", lambda key, batch: batch.images)
+  options, make, expected_options = MADE[name]
+  settings = TrainConfig(
+    model=ModelConfig(entropic_scale=3.0), objective=ObjectiveConfig(name=name, **options)
+  )
+  setup = make_setup(settings)
+  images = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 8, 1)).astype(np.uint8)
+  batch = Batch(images[0], jnp.arange(8) % 2, jnp.arange(8), outliers=images[1])
 
+  def infer(images):
+    return Outputs(0.1 * images[:, 4, 4:6, 0], images)
 
-def test_outlier_exposure_has_its_weight():
-  values = [
-    seen(ObjectiveConfig(name="outlier_exposure", outliers="letters", outlier_weight=weight))[-1]
-    for weight in (0.5, 1.0, 2.0)
+  network = Network(lambda images: (infer(images), {}), infer)
+  losses = [
+    jax.jit(partial(objective, network))(jax.random.key(0), batch).values
+    for objective in (
+      OBJECTIVES[name](settings, setup),
+      make(setup.prepare, entropic_scale=3.0, **expected_options),
+    )
   ]
-  known, half, whole = (np.mean(losses.values) for losses in values)
-  # The penalty is one number: what the weight adds is in proportion to it.
-  assert whole - half == pytest.approx(2 * (half - known), rel=1e-3)
-  assert half - known > 0.1
+  np.testing.assert_allclose(*losses, rtol=1e-5)
 
 
-def test_acet_searches_near_smooth_noise_of_the_images():
-  setup, batch, inputs, _ = seen(ObjectiveConfig(name="acet", epsilon=0.01, steps=3))
-  pixels = batch._replace(images=data.to_pixels(batch.images))
-  # The key of the noise is the objective's own business.
-  noise = jax.vmap(lambda pixels: pixels)(inputs[8:])
-  assert noise.shape == batch.images.shape
-  del pixels, setup
+class StopAt(Interruption):
+  """Asks to stop when it has been looked at a number of times."""
+
+  def __init__(self, looks):
+    super().__init__()
+    self._left = looks
+
+  def __bool__(self):
+    self._left -= 1
+    if self._left < 0:
+      self.signal = signal.SIGINT
+    return self.signal is not None
 
 
-def outlier_config(**run):
+def exposed(**run):
   return TrainConfig(
     data=DataConfig(name="mnist_5k:0,1"),
     objective=ObjectiveConfig(name="outlier_exposure", outliers="mnist_5k:8,9"),
-    optim=OptimConfig(epochs=2),
-    run=RunConfig(strategy="sharded", checkpoint_epochs=0.2, log_epochs=0.2, **run),
+    optim=OptimConfig(epochs=2, learning_rate=0.05),
+    run=RunConfig(strategy="sharded", log_epochs=0.2, **run),
   )
+
+
+@pytest.fixture(scope="module")
+def exposed_run(tmp_path_factory, digits_dir):
+  """A network that learns from two other digits as outliers."""
+  run_dir = tmp_path_factory.mktemp("exposed") / "run"
+  train(exposed(), run_dir, data_dir=digits_dir)
+  return run_dir
+
+
+def test_a_resumed_run_with_outliers_equals_one_without_a_stop(exposed_run, tmp_path, digits_dir):
+  """Both sets are read from disk by the one, and kept on the device by the other."""
+  streamed = exposed(pipeline="stream")
+  with pytest.raises(Interrupted, match="stopped at step 4 of 8"):
+    train(streamed, tmp_path / "run", data_dir=digits_dir, interruption=StopAt(3))
+  train(streamed, tmp_path / "run", data_dir=digits_dir)
+  rows = {}
+  for run_dir in (exposed_run, tmp_path / "run"):
+    rows[run_dir] = [
+      (row["split"], row["loss"], row["entropy"]) for row in read_run(run_dir).metrics
+    ]
+  assert len(rows[exposed_run]) == 9
+  assert rows[tmp_path / "run"] == rows[exposed_run]
+  chex.assert_trees_all_equal(
+    *(load_trained(run_dir).variables for run_dir in (exposed_run, tmp_path / "run"))
+  )
+
+
+def test_outliers_that_are_known_or_do_not_fit_leave_nothing_behind(tmp_path):
+  for outliers, message in (
+    ("mnist_5k:1,2", "objective.outliers mnist_5k:1,2 holds known classes: 1"),
+    ("cifar10", r"objective.outliers cifar10 must have images of shape \(28, 28, 1\)"),
+  ):
+    objective = dataclasses.replace(exposed().objective, outliers=outliers)
+    with pytest.raises(ValueError, match=message):
+      train(dataclasses.replace(exposed(), objective=objective), tmp_path / "run")
+  assert not list(tmp_path.iterdir())
+
+
+def test_a_network_is_not_measured_on_its_outliers(exposed_run, digits_dir):
+  records = evaluate(exposed_run, out_sets=["mnist_5k:7", "photos"], data_dir=digits_dir)
+  assert {(r.objective, r.outliers) for r in records} == {("outlier_exposure", "mnist_5k:8,9")}
+  for out_set in ("mnist_5k:7,8", "mnist_5k:9"):
+    message = f"out-set {out_set} is not unknown: the network learnt from mnist_5k:8,9 as outliers"
+    with pytest.raises(ValueError, match=message):
+      evaluate(exposed_run, out_sets=[out_set], data_dir=digits_dir)
+
+
+def test_acet_trains(tmp_path, digits_dir):
+  config = TrainConfig(
+    data=DataConfig(name="mnist_5k:0,1"),
+    model=ModelConfig(head="softmax"),
+    objective=ObjectiveConfig(name="acet", steps=2),
+    optim=OptimConfig(epochs=4, learning_rate=0.02),
+    run=RunConfig(strategy="sharded"),
+  )
+  train(config, tmp_path, data_dir=digits_dir)
+  losses = [row["loss"] for row in read_run(tmp_path).metrics if row["split"] == "train"]
+  assert losses[-1] < 0.7 * losses[0]
