@@ -260,9 +260,8 @@ def test_acet_trains(tmp_path, digits_dir):
     data=DataConfig(name="mnist_5k:0,1"),
     model=ModelConfig(head="softmax"),
     objective=ObjectiveConfig(name="acet", steps=2),
-    optim=OptimConfig(epochs=4, learning_rate=0.02),
-    run=RunConfig(strategy="sharded"),
+    optim=OptimConfig(epochs=3, learning_rate=0.02),
   )
   train(config, tmp_path, data_dir=digits_dir)
   losses = [row["loss"] for row in read_run(tmp_path).metrics if row["split"] == "train"]
-  assert losses[-1] < 0.7 * losses[0]
+  assert losses[-1] < 0.8 * losses[0]
