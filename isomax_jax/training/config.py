@@ -70,11 +70,9 @@ class ObjectiveConfig:
   """What training minimises."""
 
   name: Annotated[str, tyro.conf.arg(aliases=("--objective",), metavar="NAME")] = "classification"
-  """Objective: classification, fractional_probability (half of the images as mosaics),
-  outlier_exposure (outliers get equal probabilities) or acet (noise gets no confidence)."""
+  """Objective: classification, fractional_probability, outlier_exposure or acet."""
   outliers: Annotated[str | None, tyro.conf.arg(metavar="SET")] = None
-  """outlier_exposure: the set to learn outliers from, maybe with classes: letters or mnist_5k:8,9.
-  Its training images, where it has such. The network is not measured on it afterwards."""
+  """outlier_exposure: set of the outliers, maybe with classes; it is not unknown afterwards."""
   outlier_weight: float = 0.5
   """outlier_exposure: weight of the outliers' loss."""
   epsilon: float = 0.3
@@ -171,7 +169,7 @@ class TrainConfig:
   model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
   """The network."""
   objective: ObjectiveConfig = dataclasses.field(default_factory=ObjectiveConfig)
-  """What is minimised."""
+  """What is minimised; docs/method.md explains each."""
   optim: OptimConfig = dataclasses.field(default_factory=OptimConfig)
   """The optimiser."""
   run: RunConfig = dataclasses.field(default_factory=RunConfig)
