@@ -9,6 +9,7 @@ the numbers of all. A network takes some twenty minutes on one core.
 
 from experiments import runner, small_cifar
 from experiments.cells import Cell, Experiment
+from experiments.small_cifar import get_config
 from isomax_jax.detectors import DETECTORS
 from isomax_jax.evaluation.tuning import ADVERSARIAL
 
@@ -26,7 +27,7 @@ CELLS = tuple(
 EXPERIMENT = Experiment(
   "small_detectors",
   CELLS,
-  small_cifar.get_config,
+  get_config,
   seeds=(0, 1, 2),
   held_out=1000,
   tune_on=ADVERSARIAL,

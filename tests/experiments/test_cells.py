@@ -3,7 +3,7 @@ import dataclasses
 
 import pytest
 
-from experiments import cells, figure1, small_cifar, table1, table2, table3
+from experiments import cells, figure1, small_cifar, small_detectors, table1, table2, table3
 from experiments.cells import Cell, get_config, key_of_cell, key_of_record
 from experiments.runner import run_name
 from isomax_jax.data import get_spec
@@ -15,7 +15,8 @@ from isomax_jax.training import ObjectiveConfig, TrainConfig
 
 ACET = "softmax-acet+maximum_probability"
 EXPERIMENTS = {
-  module.EXPERIMENT.name: module for module in (table1, table2, table3, figure1, small_cifar)
+  module.EXPERIMENT.name: module
+  for module in (table1, table2, table3, figure1, small_cifar, small_detectors)
 }
 
 
@@ -23,7 +24,12 @@ def test_the_papers_tables_are_whole():
   # Table 2 has places for 144 numbers, at 31 of which it prints none.
   assert [len(module.PAPER) for module in (table1, table2, table3)] == [162, 113, 12]
   methods = collections.Counter(method for *_, method, _ in table2.PAPER)
-  assert methods == {"odin": 33, ACET: 9, "isomax+entropic_score": 36, "mahalanobis": 35}
+  assert methods == {
+    "softmax+odin": 33,
+    ACET: 9,
+    "isomax+entropic_score": 36,
+    "softmax+mahalanobis": 35,
+  }
 
 
 @pytest.mark.parametrize(
@@ -66,7 +72,7 @@ def test_cells_name_what_there_is(name):
     assert config.data.validation == 0
 
 
-@pytest.mark.parametrize("table", [table1, table3])
+@pytest.mark.parametrize("table", [table1, table2, table3])
 def test_every_number_of_a_table_has_its_cell(table):
   measured = {(c.model, c.in_set, c.out_set, c.method) for c in table.CELLS}
   printed = {place[:4] for place in table.PAPER}
@@ -74,12 +80,20 @@ def test_every_number_of_a_table_has_its_cell(table):
   assert {place[2] for place in measured - printed} <= set(cells.OTHER_RESIZES)
 
 
-def test_table2_has_a_cell_for_each_of_its_own_methods_numbers():
-  own = ("isomax+entropic_score", ACET)
-  printed = {place[:4] for place in table2.PAPER if place[3] in own}
-  assert {place[3] for place in printed} == set(own)
-  assert {(c.model, c.in_set, c.out_set, c.method) for c in table2.CELLS} == printed
-  assert table2.EXPERIMENT.held_out == 1000
+def test_what_table2_tunes_on_is_in_no_number_and_no_out_set():
+  assert table2.EXPERIMENT.held_out == small_detectors.EXPERIMENT.held_out == 1000
+  assert table2.EXPERIMENT.tune_on == small_detectors.EXPERIMENT.tune_on == "adversarial"
+
+
+def test_the_small_study_has_every_detector_on_its_networks():
+  networks = {small_cifar.get_config(cell) for cell in small_cifar.CELLS}
+  measured = collections.Counter()
+  for cell in small_detectors.CELLS:
+    assert small_detectors.get_config(cell) in networks
+    measured[cell.head, cell.out_set] += 1
+  assert {out_set for _, out_set in measured} == set(small_cifar.OUT_SETS)
+  for (head, _), detectors in measured.items():
+    assert detectors == len(DETECTORS) - 2 * (head == "isomax")  # DICE and ViM
 
 
 def test_the_papers_training_is_the_papers():
