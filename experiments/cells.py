@@ -39,6 +39,8 @@ _NAMES = {
   "uniform_noise/32x32x3": "uniform noise",
   "gaussian_noise/32x32x3": "Gaussian noise",
   "mnist_5k, other classes": "unseen digits",
+  "mahalanobis_perturbed": "Mahalanobis, perturbed, last stage",
+  "mahalanobis_perturbed_all_stages": "Mahalanobis, perturbed, all four stages",
 }
 
 

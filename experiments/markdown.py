@@ -1,11 +1,13 @@
 """Tables in Markdown: of methods beside each other, and of the paper's numbers beside ours."""
 
+import collections
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from experiments.cells import PLAIN, Paper, name_of
 from experiments.cells import method as name_method
 from experiments.runner import FLOAT32_MPS
+from isomax_jax.detectors import DETECTORS
 from isomax_jax.evaluation import Record, Summary, summarize
 from isomax_jax.evaluation.records import DISPLAY_NAMES, method_name
 
@@ -48,6 +50,60 @@ def _float32_note(notes: Sequence[str]) -> list[str]:
 
 def _differs(a: Summary, b: Summary) -> bool:
   return abs(a.mean - b.mean) > 0.0005
+
+
+def detectors_table(records: Sequence[Record], head: str, unknowns: Sequence[str]) -> str:
+  """Tabulate detectors on networks of one head, the best mean AUROC first, and what was chosen."""
+  records = [r for r in records if r.head == head and r.detector in DETECTORS]
+  if not records:
+    return "Not run."
+  cells = summarize(records, by=["detector", "unknown", "metric"])
+  means = {
+    detector: statistics.fmean(cells[detector, unknown, "auroc"].mean for unknown in unknowns)
+    for detector in dict.fromkeys(r.detector for r in records)
+  }
+  titles = [f"{name_of(unknown)}: {DISPLAY_NAMES[m]}" for unknown in unknowns for m in METRICS]
+  lines = [row("detector", "mean AUROC", *titles), row(*["---"] * (2 + len(titles)))]
+  for detector in sorted(means, key=lambda name: -means[name]):
+    numbers = [percent(cells[detector, unknown, m]) for unknown in unknowns for m in METRICS]
+    lines.append(row(DISPLAY_NAMES[detector], f"{100 * means[detector]:.1f}", *numbers))
+  refused = [DISPLAY_NAMES[name] for name in DETECTORS if name not in means]
+  lines += [row(name, *["–"] * (1 + len(titles))) for name in refused]
+  networks = {(r.in_set, r.seed) for r in records}
+  return "\n".join([*lines, "", f"{len(networks)} networks. {' '.join(_choices(records))}"])
+
+
+def _choices(records: Sequence[Record]) -> Iterator[str]:
+  """Say which options were chosen for how many networks."""
+  options = {
+    (r.detector, r.tuned_on, r.in_set, r.seed): tuple(
+      f"{name} {value:g}" for name, value in r.options.items() if isinstance(value, float)
+    )
+    for r in records
+    if r.tuned_on
+  }
+  for detector, tuned_on in dict.fromkeys(key[:2] for key in options):
+    counts = collections.Counter(of for key, of in options.items() if key[0] == detector)
+    chosen = ", ".join(f"{' and '.join(of)} ({n})" for of, n in counts.most_common())
+    yield f"{DISPLAY_NAMES[detector]}, chosen on {tuned_on} examples: {chosen}."
+
+
+def times_table(records: Sequence[Record]) -> str:
+  """Tabulate what a detector makes of the time of a forward pass, the cheapest first."""
+  times = {(r.head, r.detector): r.value for r in records if r.metric == "relative_time"}
+  if not times:
+    return "Not run."
+  heads = list(dict.fromkeys(head for head, _ in times))
+  means = {
+    detector: statistics.fmean(time for (_, of), time in times.items() if of == detector)
+    for detector in dict.fromkeys(detector for _, detector in times)
+  }
+  lines = [row("detector", *map(name_of, heads)), row(*["---"] * (1 + len(heads)))]
+  for detector in sorted(means, key=means.get):
+    numbers = [times.get((head, detector)) for head in heads]
+    shown = ["–" if number is None else f"{number:.2f}" for number in numbers]
+    lines.append(row(name_of(detector), *shown))
+  return "\n".join(lines)
 
 
 def wins(records: Sequence[Record], unknowns: Sequence[str]) -> str:

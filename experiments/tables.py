@@ -7,6 +7,7 @@ A table stands between two comments that name it; what is between them is replac
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
@@ -15,7 +16,17 @@ from matplotlib.figure import Figure
 
 from experiments import figures, small_cifar, table1, table2, table3
 from experiments.cells import name_of
-from experiments.markdown import METRICS, methods_table, paper_table, percent, row, spread, wins
+from experiments.markdown import (
+  METRICS,
+  detectors_table,
+  methods_table,
+  paper_table,
+  percent,
+  row,
+  spread,
+  times_table,
+  wins,
+)
 from isomax_jax.evaluation import Record, plots, read_records, summarize
 from isomax_jax.evaluation.records import DISPLAY_NAMES
 
@@ -124,6 +135,15 @@ def _last(records: Sequence[Record]) -> list[Record]:
 TABLES: Mapping[tuple[str, str], tuple[str, Callable[[Sequence[Record]], str]]] = {
   ("README.md", "quickstart"): ("quickstart.jsonl", quickstart_table),
   ("docs/method.md", "sequential_log"): ("sequential_log.jsonl", sequential_log_table),
+  ("docs/detectors.md", "times"): ("detector_times.jsonl", times_table),
+  **{
+    ("docs/detectors.md", f"{name} {head}"): (
+      f"{name}_detectors.jsonl",
+      partial(detectors_table, head=head, unknowns=unknowns),
+    )
+    for name, unknowns in (("digits", _QUICKSTART_SETS), ("small", small_cifar.OUT_SETS))
+    for head in ("softmax", "isomax")
+  },
   ("docs/results.md", "small_cifar"): ("small_cifar.jsonl", small_cifar_table),
   ("docs/results.md", "small_cifar noise"): ("small_cifar.jsonl", small_cifar_noise_table),
   ("docs/results.md", "small_cifar factors"): ("small_cifar.jsonl", small_cifar_factors_table),

@@ -6,7 +6,22 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+
 ROOT = Path(__file__).parents[1]
+
+
+def test_a_detector_of_ones_own_network_scores_images():
+  page = (ROOT / "docs" / "detectors.md").read_text()
+  (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+  shown = {}
+  exec(compile(block, "detectors.md", "exec"), shown)
+  scores = shown["score"](shown["images"])
+  assert scores.shape == (100,)
+  features = np.asarray(shown["outputs"](shown["images"]).features, np.float64)
+  features /= np.linalg.norm(features, axis=1, keepdims=True)
+  distances = np.linalg.norm(features[:, None] - features, axis=-1)
+  np.testing.assert_allclose(scores, -np.sort(distances, axis=1)[:, 4], rtol=1e-3)
 
 
 def test_a_detector_is_added_as_the_page_says(tmp_path):
