@@ -42,9 +42,12 @@ def test_the_decision_is_what_the_comment_says():
 def test_every_command_of_the_command_line_is_one(capsys, monkeypatch):
   """Each is parsed as it stands, and the job behind it is not run."""
   from isomax_jax.cli import main
+  from isomax_jax.jobs.benchmark import Benchmark
 
   commands = [shlex.split(line)[1:] for line in BASH if line.startswith("isomax-jax")]
-  assert {arguments[0] for arguments in commands} == {"train", "evaluate", "report", "predict"}
+  assert {arguments[0] for arguments in commands} == {
+    "train", "evaluate", "benchmark", "report", "predict"
+  }  # fmt: skip
   seen = []
   for module, job in (
     ("train", "train"), ("evaluate", "evaluate"), ("predict", "predict_files")
@@ -55,11 +58,15 @@ def test_every_command_of_the_command_line_is_one(capsys, monkeypatch):
   monkeypatch.setattr(
     "isomax_jax.evaluation.report.write_report", lambda *a: seen.append("write_report")
   )
+  monkeypatch.setattr(
+    "isomax_jax.jobs.benchmark.benchmark",
+    lambda *a, **k: seen.append("benchmark") or Benchmark([], (), {}),
+  )
   for arguments in commands:
     with pytest.raises(SystemExit) as stop:
       main.main(arguments)
     assert stop.value.code == 0, capsys.readouterr().err
-  assert seen == ["train", "evaluate", "write_report", "predict_files"]
+  assert seen == ["train", "evaluate", "benchmark", "write_report", "predict_files"]
 
 
 def test_every_make_target_exists():
