@@ -204,8 +204,8 @@ def exposed(**run):
   return TrainConfig(
     data=DataConfig(name="mnist_5k:0,1"),
     objective=ObjectiveConfig(name="outlier_exposure", outliers="mnist_5k:8,9"),
-    optim=OptimConfig(epochs=2, learning_rate=0.05),
-    run=RunConfig(strategy="sharded", log_epochs=0.2, **run),
+    optim=OptimConfig(epochs=1, batch_size=32, learning_rate=0.05),
+    run=RunConfig(strategy="sharded", log_epochs=0.12, **run),
   )
 
 
@@ -260,7 +260,8 @@ def test_acet_trains(tmp_path, digits_dir):
     data=DataConfig(name="mnist_5k:0,1"),
     model=ModelConfig(head="softmax"),
     objective=ObjectiveConfig(name="acet", steps=2),
-    optim=OptimConfig(epochs=3, learning_rate=0.02),
+    optim=OptimConfig(epochs=1, batch_size=16, learning_rate=0.02),
+    run=RunConfig(log_epochs=0.25),
   )
   train(config, tmp_path, data_dir=digits_dir)
   losses = [row["loss"] for row in read_run(tmp_path).metrics if row["split"] == "train"]
