@@ -261,8 +261,8 @@ def test_acet_trains(tmp_path, digits_dir):
     model=ModelConfig(head="softmax"),
     objective=ObjectiveConfig(name="acet", steps=2),
     optim=OptimConfig(epochs=1, batch_size=16, learning_rate=0.02),
-    run=RunConfig(log_epochs=0.25),
+    run=RunConfig(strategy="sharded", log_epochs=0.25),
   )
   train(config, tmp_path, data_dir=digits_dir)
   losses = [row["loss"] for row in read_run(tmp_path).metrics if row["split"] == "train"]
-  assert losses[-1] < 0.8 * losses[0]
+  assert np.mean(losses[2:]) < losses[0] - 0.1
