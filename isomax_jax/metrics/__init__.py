@@ -4,8 +4,10 @@ Everything here is float64 NumPy on the host and takes lists, NumPy arrays and J
 A higher score means more in-distribution, and in-distribution is the positive class.
 """
 
+from isomax_jax.metrics.calibration import Reliability as Reliability
 from isomax_jax.metrics.calibration import expected_calibration_error as expected_calibration_error
 from isomax_jax.metrics.calibration import fit_temperature as fit_temperature
+from isomax_jax.metrics.calibration import reliability as reliability
 from isomax_jax.metrics.classification import accuracy as accuracy
 from isomax_jax.metrics.classification import negative_log_likelihood as negative_log_likelihood
 from isomax_jax.metrics.detection import aupr_in as aupr_in

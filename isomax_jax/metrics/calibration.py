@@ -4,6 +4,8 @@ IsoMax's own probabilities are low by design, since the entropic scale is remove
 they are for detection. A fitted temperature turns the same logits into probabilities to read.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -14,17 +16,89 @@ LOWEST_TEMPERATURE = 1e-3
 HIGHEST_TEMPERATURE = 1e3
 
 
+class Reliability(NamedTuple):
+  """Confidence and accuracy by bins of confidence: what a reliability diagram shows.
+
+  Attributes:
+    edges: Where bins begin and end, from 0 to 1, shape ``[bins + 1]``; a bin is open below and
+      closed above.
+    counts: Number of examples of each bin, shape ``[bins]``, integer.
+    confidence: Mean maximum probability of each bin's examples, shape ``[bins]``; NaN where there
+      is none.
+    accuracy: Share of each bin's examples that are classified rightly, shape ``[bins]``; NaN where
+      there is none.
+  """
+
+  edges: np.ndarray
+  counts: np.ndarray
+  confidence: np.ndarray
+  accuracy: np.ndarray
+
+  @property
+  def calibration_error(self) -> float:
+    """The gap between accuracy and confidence, averaged over the examples: the ECE."""
+    gaps = np.abs(self.accuracy - self.confidence)
+    filled = self.counts > 0
+    return float(np.average(gaps[filled], weights=self.counts[filled]))
+
+
+def reliability(
+  logits: ArrayLike, labels: ArrayLike, *, bins: int = 15, temperature: float = 1.0
+) -> Reliability:
+  r"""Compare confidence with accuracy, over bins of confidence.
+
+  .. math::
+    \mathrm{conf}(I_b) = \frac1{|I_b|} \sum_{i \in I_b} \max_j p_{ij}, \qquad
+    I_b = \left\{ i : \tfrac{b-1}B < \max_j p_{ij} \le \tfrac bB \right\}, \qquad
+    p_i = \operatorname{softmax}(L_i / T)
+
+  Args:
+    logits: Logits, shape ``[examples, classes]``, real and finite.
+    labels: Class indices, shape ``[examples]``, integer.
+    bins: The number :math:`B` of bins of equal width, open below and closed above.
+    temperature: The temperature :math:`T` that divides the logits.
+
+  Returns:
+    Edges, counts, mean confidence and accuracy of the bins; NaN in bins without an example.
+
+  Raises:
+    TypeError: If the logits are not real numbers, or labels or bins not integers.
+    ValueError: If the shapes disagree, there is no example, a logit is not finite, a label
+      names no class, or bins or temperature are not positive.
+
+  Example:
+    >>> found = reliability([[0.0, 0.0], [0.0, 0.0], [0.0, 9.0]], [0, 1, 1], bins=2)
+    >>> found.counts, found.accuracy
+    (array([2, 1]), array([0.5, 1. ]))
+
+  References:
+    Guo et al., *On Calibration of Modern Neural Networks*, Eq. 2 and Fig. 1.
+  """
+  logits, labels = labelled_logits(logits, labels)
+  if not isinstance(bins, int | np.integer):
+    raise TypeError(f"bins must be an integer, got {bins!r}")
+  _checks.positive("bins", bins)
+  _checks.positive("temperature", temperature)
+  confidence = 1 / np.exp(logits / temperature).sum(axis=1)  # the largest logit is 0
+  is_right = logits.argmax(axis=1) == labels
+  bin_of_example = np.ceil(bins * confidence).astype(np.int64) - 1
+  counts = np.bincount(bin_of_example, minlength=bins)
+  divisors = np.where(counts, counts, np.nan)
+  confidence, accuracy = (
+    np.bincount(bin_of_example, weights=values, minlength=bins) / divisors
+    for values in (confidence, is_right)
+  )
+  return Reliability(np.linspace(0, 1, bins + 1), counts, confidence, accuracy)
+
+
 def expected_calibration_error(
   logits: ArrayLike, labels: ArrayLike, *, bins: int = 15, temperature: float = 1.0
 ) -> float:
   r"""Compute the mean gap between confidence and accuracy over bins of confidence.
 
-  .. math::
-    \sum_{b=1}^{B} \frac{|I_b|}{n} \left| \mathrm{acc}(I_b) - \mathrm{conf}(I_b) \right|, \qquad
-    I_b = \left\{ i : \tfrac{b-1}B < \max_j \operatorname{softmax}(L_i / T)_j \le \tfrac bB
-    \right\}
+  .. math:: \sum_{b=1}^{B} \frac{|I_b|}{n} \left| \mathrm{acc}(I_b) - \mathrm{conf}(I_b) \right|
 
-  where :math:`\mathrm{conf}(I_b)` is the mean of the maximum probability.
+  with the bins :math:`I_b` and the confidence of :func:`reliability`.
 
   Args:
     logits: Logits, shape ``[examples, classes]``, real and finite.
@@ -49,15 +123,7 @@ def expected_calibration_error(
   References:
     Guo et al., *On Calibration of Modern Neural Networks*, Eq. 3.
   """
-  logits, labels = labelled_logits(logits, labels)
-  if not isinstance(bins, int | np.integer):
-    raise TypeError(f"bins must be an integer, got {bins!r}")
-  _checks.positive("bins", bins)
-  _checks.positive("temperature", temperature)
-  confidence = 1 / np.exp(logits / temperature).sum(axis=1)  # the largest logit is 0
-  gap = (logits.argmax(axis=1) == labels) - confidence
-  bin_of_example = np.ceil(bins * confidence).astype(np.int64) - 1
-  return float(np.abs(np.bincount(bin_of_example, weights=gap)).sum() / gap.size)
+  return reliability(logits, labels, bins=bins, temperature=temperature).calibration_error
 
 
 def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:

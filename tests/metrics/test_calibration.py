@@ -12,6 +12,7 @@ from isomax_jax.metrics import (
   expected_calibration_error,
   fit_temperature,
   negative_log_likelihood,
+  reliability,
 )
 
 
@@ -22,19 +23,55 @@ def logits_with_confidence(confidences, classes=2):
   return logits
 
 
-def looped_error(logits, labels, bins, temperature):
+def looped_bins(logits, labels, bins, temperature):
+  """Return the count, mean confidence and accuracy of each bin, NaN where it is empty."""
   probabilities = softmax(logits / temperature, axis=1)
-  total = 0.0
+  rows = []
   for b in range(bins):
     inside = [
       (p.max(), p.argmax() == y)
       for p, y in zip(probabilities, labels, strict=True)
       if b / bins < p.max() <= (b + 1) / bins
     ]
-    if inside:
-      confidence, correct = np.mean(inside, axis=0)
-      total += len(inside) / len(labels) * abs(correct - confidence)
-  return total
+    rows.append((len(inside), *(np.mean(inside, axis=0) if inside else (np.nan, np.nan))))
+  return np.transpose(rows)
+
+
+def looped_error(logits, labels, bins, temperature):
+  counts, confidence, correct = looped_bins(logits, labels, bins, temperature)
+  return np.nansum(counts / len(labels) * abs(correct - confidence))
+
+
+@pytest.mark.parametrize("bins", [1, 2, 15, 100])
+@pytest.mark.parametrize("temperature", [0.3, 1.0, 4.0])
+def test_reliability_equals_a_loop_over_bins(bins, temperature):
+  random = np.random.default_rng(5)
+  logits = random.normal(0, 2, (300, 4))
+  labels = random.integers(0, 4, 300)
+  counts, confidence, accuracy = looped_bins(logits, labels, bins, temperature)
+  found = reliability(logits, labels, bins=bins, temperature=temperature)
+  np.testing.assert_allclose(found.edges, np.arange(bins + 1) / bins, rtol=1e-15)
+  np.testing.assert_array_equal(found.counts, counts)
+  assert np.issubdtype(found.counts.dtype, np.integer)
+  np.testing.assert_allclose(found.confidence, confidence, rtol=1e-13)
+  np.testing.assert_allclose(found.accuracy, accuracy, rtol=1e-13)
+
+
+def test_bins_without_examples_are_nan():
+  found = reliability(np.zeros((3, 2)), [0, 1, 1], bins=5)  # 1/2 sure, 1/3 right
+  np.testing.assert_array_equal(found.counts, [0, 0, 3, 0, 0])
+  np.testing.assert_array_equal(found.confidence, [np.nan, np.nan, 0.5, np.nan, np.nan])
+  np.testing.assert_allclose(found.accuracy, [np.nan, np.nan, 1 / 3, np.nan, np.nan])
+  assert found.calibration_error == pytest.approx(1 / 6)
+
+
+def test_reliability_has_15_bins_and_temperature_1_by_default():
+  logits = np.random.default_rng(6).normal(0, 1, (50, 3))
+  labels = np.zeros(50, int)
+  for expected, found in zip(
+    looped_bins(logits, labels, 15, 1), reliability(logits, labels)[1:], strict=True
+  ):
+    np.testing.assert_allclose(found, expected, rtol=1e-13)
 
 
 @pytest.mark.parametrize("bins", [1, 2, 15, 100])
@@ -89,9 +126,10 @@ def test_certain_rows_count():
     ({"temperature": np.nan}, ValueError, "temperature must be a positive, .*, got nan"),
   ],
 )
-def test_calibration_error_refuses_bad_options(options, error, message):
+@pytest.mark.parametrize("function", [reliability, expected_calibration_error])
+def test_bad_options_are_refused(function, options, error, message):
   with pytest.raises(error, match=f"^{message}$"):
-    expected_calibration_error([[0.0, 1.0]], [0], **options)
+    function([[0.0, 1.0]], [0], **options)
 
 
 @pytest.mark.parametrize("gap", [1e-2, 1.0, 50.0])
