@@ -6,9 +6,9 @@ import inspect
 import pytest
 
 PACKAGES = (
-  "data", "decision", "detectors", "evaluation", "evaluation.benchmark", "evaluation.plots",
-  "evaluation.predict", "evaluation.report", "heads", "heads.nnx", "losses", "metrics", "models",
-  "scores", "training", "training.parallel",
+  "data", "decision", "detectors", "evaluation", "evaluation.benchmark",
+  "evaluation.calibration", "evaluation.plots", "evaluation.predict", "evaluation.report", "heads",
+  "heads.nnx", "losses", "metrics", "models", "scores", "training", "training.parallel",
 )  # fmt: skip
 
 

@@ -40,6 +40,8 @@ DISPLAY_NAMES = {
   "vim": "ViM",
   "negative_log_likelihood": "NLL",
   "expected_calibration_error": "ECE",
+  "calibrated_negative_log_likelihood": "calibrated NLL",
+  "calibrated_expected_calibration_error": "calibrated ECE",
   "auroc": "AUROC",
   "tnr_at_tpr": "TNR@TPR95",
   "fpr_at_tpr": "FPR@TPR95",

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from isomax_jax._files import read_arrays, read_json, read_json_lines
+from isomax_jax.evaluation.calibration import Calibration, calibration_from_json
 from isomax_jax.evaluation.records import Record, network_name, read_records, unknown_name
 
 TEST, VALIDATION = "test", "validation"
@@ -30,6 +31,7 @@ class Run:
     examples: From ``"SET|highest"`` and ``"SET|lowest"`` to images, shape
       ``[k, height, width, channels]``, uint8, and from ``"SET|highest|scores"`` to their scores.
     records: The measured numbers.
+    calibration: What the decision's temperature does to the test images' probabilities, or None.
   """
 
   path: Path
@@ -40,6 +42,7 @@ class Run:
   scores: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
   examples: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
   records: Sequence[Record] = ()
+  calibration: Calibration | None = None
 
   @property
   def model(self) -> str:
@@ -142,10 +145,11 @@ def read_run(path: str | os.PathLike[str]) -> Run:
     config=_read_config(path / "config.json"),
     environment=optional("environment.json", read_json, {}),
     metrics=optional("metrics.jsonl", _read_metrics, []),
-    decision=optional("decision.json", _read_decision, None),
+    decision=optional("decision.json", read_decision, None),
     scores=optional("scores.npz", _read_scores, {}),
     examples=optional("examples.npz", _read_examples, {}),
     records=optional("records.jsonl", read_records, []),
+    calibration=optional("calibration.json", _read_calibration, None),
   )
 
 
@@ -171,7 +175,8 @@ def _read_metrics(path: Path) -> list[dict[str, Any]]:
   return lines
 
 
-def _read_decision(path: Path) -> dict[str, Any]:
+def read_decision(path: Path) -> dict[str, Any]:
+  """Read a run's ``decision.json`` and check what it holds; an error names the file."""
   decision = read_json(path)
   expected = {
     "detector": str,
@@ -186,6 +191,14 @@ def _read_decision(path: Path) -> dict[str, Any]:
       name = "a number" if isinstance(kind, tuple) else kind.__name__
       raise ValueError(f"{path}: {key} must be {name}, got {decision.get(key)!r}")
   return decision
+
+
+def _read_calibration(path: Path) -> Calibration:
+  values = read_json(path)
+  try:
+    return calibration_from_json(values)
+  except ValueError as error:
+    raise ValueError(f"{path}: {error}") from None
 
 
 def _read_scores(path: Path) -> dict[str, np.ndarray]:

@@ -1,6 +1,7 @@
 """Measure a trained network: accuracy, and every detector on every unknown set."""
 
 import datetime
+import json
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from isomax_jax import data
-from isomax_jax._files import write_arrays
+from isomax_jax._files import write_arrays, write_atomically
 from isomax_jax.detectors import Detector, create_detector
 from isomax_jax.evaluation import Record, append_records
 from isomax_jax.evaluation.benchmark import (
@@ -23,7 +24,8 @@ from isomax_jax.evaluation.benchmark import (
   fit_detectors,
   score_sets,
 )
-from isomax_jax.evaluation.runs import TEST, VALIDATION
+from isomax_jax.evaluation.calibration import calibration_to_json, measure_calibration
+from isomax_jax.evaluation.runs import TEST, VALIDATION, read_decision
 from isomax_jax.evaluation.tuning import ADVERSARIAL, GRIDS, adversarial_examples, tune
 from isomax_jax.jobs.environment import environment
 from isomax_jax.jobs.passes import TrainingBatches
@@ -106,6 +108,7 @@ def measure(
   detectors: Mapping[str, Detector] | None = None,
   tune_on: str | None = None,
   tune_on_test: bool = False,
+  temperature: float | None = None,
   checkpoint: str = "last",
   held_out: int = 0,
   data_dir: str | os.PathLike[str] | None = None,
@@ -126,6 +129,8 @@ def measure(
       are held out or, where there are none, the run's validation images: ``"adversarial"`` or the
       reference of a set. None leaves their defaults.
     tune_on_test: Whether that set may be one of the out-sets, which favours the detector there.
+    temperature: The temperature that was fitted on the run's validation images, to measure the
+      probabilities with it too; None where there is none.
     checkpoint: Rule that chose the checkpoint, for the records.
     held_out: How many of the known test images, drawn by the run's seed, are left out of every
       number, because something is chosen on them.
@@ -189,7 +194,7 @@ def measure(
       )
   scores = score_sets(fitted, classifier, sets, report=report)
   measurements = [
-    *classification_measurements(sets[TEST].outputs.logits, test.labels),
+    *classification_measurements(sets[TEST].outputs.logits, test.labels, temperature=temperature),
     *detection_measurements(scores),
   ]
   records = make_records(
@@ -291,7 +296,8 @@ def evaluate(
 ) -> list[Record]:
   """Measure the network of a run directory and write scores, examples and records into it.
 
-  What an earlier evaluation wrote is replaced.
+  Where the run has a temperature, fitted on validation images, the calibration of the test images'
+  probabilities is written too. What an earlier evaluation wrote is replaced.
 
   Args:
     run_dir: The run directory.
@@ -311,18 +317,30 @@ def evaluate(
     out_sets = default_out_sets(
       trained.setup.reference, outliers=trained.config.objective.outliers, data_dir=data_dir
     )
+  decision = run_dir / "decision.json"
+  temperature = read_decision(decision)["temperature"] if decision.exists() else None
   measured = measure(
     trained,
     out_sets=out_sets,
     experiment=experiment or run_dir.resolve().name,
+    temperature=temperature,
     data_dir=data_dir,
   )
   write_arrays(run_dir / "scores.npz", measured.scores)
   own = DETECTOR_OF_HEAD[trained.config.model.head]
   write_arrays(run_dir / "examples.npz", _extremes(measured.sets, measured.scores, own))
+  _write_calibration(run_dir / "calibration.json", measured.sets[TEST], temperature)
   (run_dir / "records.jsonl").unlink(missing_ok=True)
   append_records(run_dir / "records.jsonl", measured.records)
   return measured.records
+
+
+def _write_calibration(path: Path, test: ScoredSet, temperature: float | None) -> None:
+  """Write what the temperature does to the test images' probabilities; nothing without one."""
+  path.unlink(missing_ok=True)
+  if temperature is not None:
+    measured = measure_calibration(test.outputs.logits, test.labels, temperature=temperature)
+    write_atomically(path, (json.dumps(calibration_to_json(measured)) + "\n").encode())
 
 
 def _extremes(sets: dict[str, ScoredSet], scores: dict[str, np.ndarray], detector: str):

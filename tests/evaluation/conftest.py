@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
+from isomax_jax.evaluation.calibration import calibration_to_json, measure_calibration
 from isomax_jax.evaluation.records import Record, append_records
 
 OWN = {"softmax": "maximum_probability", "isomax": "entropic_score"}
@@ -63,6 +64,10 @@ def write_run(
       "class_names": [f"digit {digit}" for digit in range(8)],
     },
   )
+  labels = rng.integers(0, 8, 60)
+  logits = rng.normal(0, 1, (60, 8)) + 2 * np.eye(8)[labels]
+  calibration = measure_calibration(logits, labels, temperature=0.75)
+  write_json("calibration.json", calibration_to_json(calibration))
   examples = {}
   for name in ("test", near, "letters"):
     ranked = np.sort(scores[f"{own}|{name}"])
@@ -78,7 +83,17 @@ def write_run(
     "versions": {"jax": "9.8.7"}, "git_commit": None, "wall_time": 0.5, "time": "2026-01-31",
   }  # fmt: skip
   records = [Record(metric="accuracy", value=0.9 + rng.uniform() / 10, **shared)]
-  records += [Record(metric="negative_log_likelihood", value=rng.uniform(), **shared)]
+  records += [
+    Record(metric=f"{kind}negative_log_likelihood", value=rng.uniform(), **shared)
+    for kind in ("", "calibrated_")
+  ]
+  records += [
+    Record(
+      metric="calibrated_expected_calibration_error",
+      value=calibration.after.calibration_error,
+      **shared,
+    )
+  ]
   for detector in OWN.values():
     for name in (near, "letters"):
       known, unknown = scores[f"{detector}|test"], scores[f"{detector}|{name}"]

@@ -21,7 +21,9 @@ def test_run_holds_what_its_files_hold(run_dir):
       run.scores_of("maximum_probability", "test"), scores["maximum_probability|test"]
     )
   assert run.examples["letters|lowest"].shape == (3, 6, 5, 1)
-  assert len(run.records) == 14
+  assert len(run.records) == 16
+  assert run.calibration.temperature == 0.75
+  assert run.calibration.before.counts.sum() == run.calibration.after.counts.sum() == 60
 
 
 def test_other_classes_of_the_known_set_come_first(run_dir):
@@ -38,6 +40,7 @@ def test_config_alone_is_a_run(run_dir):
   run = read_run(run_dir)
   assert (run.environment, run.metrics, run.decision, run.records) == ({}, [], None, [])
   assert (run.scores, run.examples, run.out_sets) == ({}, {}, ())
+  assert run.calibration is None
   assert run.detector == "entropic_score"
 
 
@@ -63,7 +66,9 @@ def change(path, **changes):
   path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
 
-@pytest.mark.parametrize("name", ["config.json", "environment.json", "decision.json"])
+@pytest.mark.parametrize("name", [
+  "config.json", "environment.json", "decision.json", "calibration.json",
+])  # fmt: skip
 @pytest.mark.parametrize(
   ("content", "problem"),
   [
@@ -97,6 +102,14 @@ def test_value_of_another_type_is_named(run_dir, name, changes, problem):
   with pytest.raises(ValueError, match="must be") as raised:
     read_run(run_dir)
   assert str(raised.value) == f"{run_dir / name}: {problem}"
+
+
+def test_calibration_that_is_none_is_named(run_dir):
+  path = run_dir / "calibration.json"
+  change(path, calibrated={})
+  with pytest.raises(ValueError, match="lacks") as raised:
+    read_run(run_dir)
+  assert str(raised.value) == f"{path}: not a calibration: lacks 'counts'"
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,9 @@
+import shutil
+
 import chex
 import numpy as np
 import pytest
+from scipy.special import log_softmax
 
 from isomax_jax import data, metrics
 from isomax_jax.evaluation import read_run
@@ -39,6 +42,35 @@ def test_entropic_scores_are_the_formula_of_the_logits(trained_run, digits_dir):
   p = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
   scores = read_run(trained_run).scores["entropic_score|letters"]
   np.testing.assert_allclose(scores, (p * np.log(p)).sum(-1), rtol=1e-5)
+
+
+def test_probabilities_are_measured_at_the_temperature_too(trained_run, digits_dir):
+  run = read_run(trained_run)
+  test = data.load("mnist_5k", "test", classes=(0, 1, 2, 3), data_dir=digits_dir)
+  logits = load_trained(trained_run).score(*test).outputs.logits.astype(np.float64)
+  values = {r.metric: r.value for r in run.records if r.detector is None}
+  temperature = run.decision["temperature"]
+  assert run.calibration.temperature == temperature < 1
+  for kind, divisor, found in (
+    ("", 1, run.calibration.before), ("calibrated_", temperature, run.calibration.after),
+  ):  # fmt: skip
+    log_p = log_softmax(logits / divisor, axis=1)
+    nll = -log_p[np.arange(len(logits)), test.labels].mean()
+    assert values[f"{kind}negative_log_likelihood"] == pytest.approx(nll, rel=1e-12)
+    confidence, is_right = np.exp(log_p.max(1)), log_p.argmax(1) == test.labels
+    bins = np.ceil(15 * confidence)
+    error = sum(abs(np.sum((is_right - confidence)[bins == b])) for b in range(16)) / len(logits)
+    assert values[f"{kind}expected_calibration_error"] == pytest.approx(error, rel=1e-9)
+    assert found.calibration_error == pytest.approx(error, rel=1e-9)
+  assert values["calibrated_negative_log_likelihood"] < values["negative_log_likelihood"]
+
+
+def test_without_a_temperature_nothing_is_calibrated(trained_run, tmp_path, digits_dir):
+  run_dir = shutil.copytree(trained_run, tmp_path / "run")
+  (run_dir / "decision.json").unlink()
+  records = evaluate(run_dir, out_sets=["letters"], data_dir=digits_dir)
+  assert not [r for r in records if r.metric.startswith("calibrated")]
+  assert read_run(run_dir).calibration is None
 
 
 def test_examples_are_the_extremes(trained_run):

@@ -1,0 +1,110 @@
+"""How a fitted temperature changes what a network's probabilities are worth, kept with its run."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from isomax_jax.metrics import Reliability, reliability
+
+_BEFORE, _AFTER = "uncalibrated", "calibrated"
+# Edges follow from the number of bins.
+_STORED = ("counts", "confidence", "accuracy")
+
+
+class Calibration(NamedTuple):
+  """The reliability of a network's probabilities on test images, without a temperature and with it.
+
+  Attributes:
+    temperature: The temperature, which was fitted on other images.
+    before: The reliability of the logits as they are.
+    after: That of the logits over the temperature.
+  """
+
+  temperature: float
+  before: Reliability
+  after: Reliability
+
+
+def measure_calibration(logits: ArrayLike, labels: ArrayLike, *, temperature: float) -> Calibration:
+  """Compare confidence with accuracy before and after logits are divided by a temperature.
+
+  Args:
+    logits: Logits of test images, shape ``[images, classes]``.
+    labels: Class indices, shape ``[images]``.
+    temperature: The temperature, fitted on other images.
+
+  Returns:
+    Both reliabilities, in 15 bins.
+
+  Raises:
+    TypeError, ValueError: As :func:`isomax_jax.metrics.reliability` does.
+
+  Example:
+    >>> calibration = measure_calibration([[1.0, 0.0], [1.0, 0.0]], [0, 0], temperature=0.1)
+    >>> round(calibration.before.calibration_error, 3)
+    0.269
+    >>> round(calibration.after.calibration_error, 3)
+    0.0
+  """
+  return Calibration(
+    temperature,
+    before=reliability(logits, labels),
+    after=reliability(logits, labels, temperature=temperature),
+  )
+
+
+def calibration_to_json(calibration: Calibration) -> dict[str, Any]:
+  """Turn a calibration into what JSON can hold: null where a bin is empty.
+
+  Example:
+    >>> values = calibration_to_json(measure_calibration([[1.0, 0.0]], [0], temperature=0.5))
+    >>> list(values), values["calibrated"]["accuracy"][:2]
+    (['temperature', 'uncalibrated', 'calibrated'], [None, None])
+  """
+  return {
+    "temperature": calibration.temperature,
+    _BEFORE: _reliability_to_json(calibration.before),
+    _AFTER: _reliability_to_json(calibration.after),
+  }
+
+
+def calibration_from_json(values: Mapping[str, Any]) -> Calibration:
+  """Make a calibration from what :func:`calibration_to_json` gave, maybe by way of JSON text.
+
+  Raises:
+    ValueError: If something is missing or of another kind.
+
+  Example:
+    >>> calibration = measure_calibration([[1.0, 0.0]], [0], temperature=0.5)
+    >>> calibration_from_json(calibration_to_json(calibration)).temperature
+    0.5
+  """
+  try:
+    return Calibration(
+      float(values["temperature"]),
+      before=_reliability_from_json(values[_BEFORE]),
+      after=_reliability_from_json(values[_AFTER]),
+    )
+  except KeyError as error:
+    raise ValueError(f"not a calibration: lacks {error}") from error
+  except (TypeError, ValueError) as error:
+    raise ValueError(f"not a calibration: {error}") from error
+
+
+def _reliability_to_json(found: Reliability) -> dict[str, list[float | None]]:
+  return {
+    name: [None if np.isnan(value) else value for value in getattr(found, name).tolist()]
+    for name in _STORED
+  }
+
+
+def _reliability_from_json(values: Mapping[str, Any]) -> Reliability:
+  counts, confidence, accuracy = (np.array(values[name], np.float64) for name in _STORED)
+  if counts.ndim != 1 or not (counts >= 0).all() or not counts.any():
+    raise ValueError(f"counts must be those of bins, some above 0, got {values['counts']!r}")
+  for name, array in (("confidence", confidence), ("accuracy", accuracy)):
+    if array.shape != counts.shape or np.isnan(array[counts > 0]).any():
+      raise ValueError(f"{name} must be a number where counts are above 0, got {values[name]!r}")
+  return Reliability(np.linspace(0, 1, counts.size + 1), counts.astype(int), confidence, accuracy)
