@@ -6,9 +6,9 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from isomax_jax.evaluation import style
-from isomax_jax.evaluation.records import method_name
+from isomax_jax.evaluation.records import method_name, network_name
 from isomax_jax.evaluation.runs import Run
-from isomax_jax.metrics import auroc, tnr_at_tpr
+from isomax_jax.metrics import Reliability, auroc, tnr_at_tpr
 
 Pairs = Sequence[tuple[np.ndarray, np.ndarray]]
 """Of each run the scores of known and of unknown images."""
@@ -95,6 +95,51 @@ def roc(known: np.ndarray, unknown: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     for scores in (unknown, known)
   ]
   return rates[0], rates[1]
+
+
+def draw_reliabilities(
+  top: Axes, bottom: Axes, of_network: Mapping[tuple[str, str], Sequence[Reliability]]
+) -> None:
+  """Draw accuracy against confidence, and below how many images are how sure.
+
+  Args:
+    top: Where accuracy is drawn.
+    bottom: Where images are counted.
+    of_network: From head and objective to the reliability of each run.
+  """
+  top.plot([0, 1], [0, 1], color=style.INK, linewidth=0.8, linestyle=style.DASHED, zorder=0)
+  text = {"transform": top.transAxes, "fontsize": 8.5, "va": "bottom", "ha": "right"}
+  text["bbox"] = {"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 0.5}
+  most = 0
+  for row, ((head, objective), members) in enumerate(reversed(of_network.items())):
+    colour = style.head_colour(head)
+    edges, counts, confidence, accuracy = pooled(members)
+    filled = counts > 0
+    points, areas = (confidence[filled], accuracy[filled]), 250 * counts[filled] / counts.sum()
+    top.plot(*points, color=colour, linewidth=1, alpha=0.6)
+    # A dot at an accuracy of 1 is whole, and one of a single image is seen.
+    top.scatter(*points, areas + 8, color=colour, alpha=0.7, linewidth=0, clip_on=False)
+    bottom.stairs(counts, edges, color=colour, linewidth=1.2)
+    most = max(most, counts.sum())
+    error = 100 * np.mean([each.calibration_error for each in members])
+    words = f"{network_name(head, objective)}: ECE {error:.1f} %"
+    top.text(0.99, 0.03 + 0.085 * row, words, color=colour, fontweight="bold", **text)
+  top.set(xlim=(0, 1.01), ylim=(0, 1.01))
+  for axis in (top.xaxis, top.yaxis):
+    axis.set_ticks([0, 0.5, 1], labels=["0", "50", "100"])
+  bottom.set_yscale("log")
+  bottom.set_ylim(0.7, 2 * most)
+
+
+def pooled(members: Sequence[Reliability]) -> Reliability:
+  """Return the reliability of the images of several together, over the bins that they share."""
+  counts = np.array([each.counts for each in members])
+  total = counts.sum(axis=0)
+  confidence, accuracy = (
+    np.sum(counts * np.nan_to_num(means), axis=0) / np.where(total, total, np.nan)
+    for means in ([each.confidence for each in members], [each.accuracy for each in members])
+  )
+  return Reliability(members[0].edges, total, confidence, accuracy)
 
 
 def draw_log(axes: Axes, run: Run, key: str, *, thin: bool) -> None:

@@ -1,4 +1,4 @@
-"""Figures of runs: score histograms, ROC curves, training curves.
+"""Figures of runs: score histograms, ROC curves, reliability diagrams, training curves.
 
 They are made with Matplotlib's objects, without pyplot and its global state, and suit a page of
 800 pixels. Known images are blue and unknown ones vermilion, SoftMax is grey and IsoMax green.
@@ -16,7 +16,7 @@ from matplotlib.patches import Patch
 
 from isomax_jax._files import write_atomically
 from isomax_jax.evaluation import _panels, style
-from isomax_jax.evaluation.records import DISPLAY_NAMES, method_name
+from isomax_jax.evaluation.records import DISPLAY_NAMES, method_name, network_name
 from isomax_jax.evaluation.runs import TEST, Run
 
 _AXIS_LABELS = {
@@ -147,6 +147,67 @@ def roc_curves(runs: Sequence[Run], *, detector: str | None = None) -> Figure:
     axes.set_xlabel("unknown accepted, %", **style.LABEL)
   for axes in grid[:, 0]:
     axes.set_ylabel("known accepted, %", **style.LABEL)
+  return figure
+
+
+def reliability_diagram(runs: Sequence[Run]) -> Figure:
+  """Draw accuracy against confidence, before and after the probabilities are calibrated.
+
+  Below the diagonal a network is too sure, above it too cautious. One panel is of the logits as
+  they are, the other of the logits over each run's temperature; a dot is a bin of confidence, its
+  area the share of test images in it, which the steps below show too, on a logarithmic axis.
+  Several runs of one head and objective, such as splits or seeds, are drawn as one, their images
+  pooled; the expected calibration errors in the panel are means over the runs.
+
+  Args:
+    runs: The runs, one colour a head; those that have no calibration are left out.
+
+  Returns:
+    The figure.
+
+  Raises:
+    ValueError: If no run has a calibration.
+
+  Example:
+    >>> from isomax_jax.evaluation.calibration import measure_calibration
+    >>> logits, labels = np.array([[1.0, 0.0], [1.0, 0.0]]), np.array([0, 0])
+    >>> run = Run(
+    ...     path=Path("run"),
+    ...     config={"data": {"name": "mnist_5k"}, "model": {"head": "isomax"}},
+    ...     calibration=measure_calibration(logits, labels, temperature=0.2))
+    >>> figure = reliability_diagram([run])
+    >>> [axes.get_title(loc="left") for axes in figure.axes[:2]]
+    ['as they are: T = 1', 'calibrated: fitted T']
+  """
+  members = collections.defaultdict(list)
+  for run in runs:
+    if run.calibration is not None:
+      members[run.head, run.objective].append(run.calibration)
+  if not members:
+    raise ValueError(f"runs must hold a calibration, got {[str(run.path) for run in runs]}")
+  figure = style.make_figure(width=style.WIDTH, height=4.6)
+  grid = figure.subplots(2, 2, sharex=True, sharey="row", height_ratios=(3, 1))
+  titles = {"before": "as they are: T = 1", "after": "calibrated: fitted T"}
+  for (key, title), (top, bottom) in zip(titles.items(), grid.T, strict=True):
+    style.panel(top, title, color=style.INK)
+    style.panel(bottom, "", color=style.INK)
+    found = {name: [getattr(each, key) for each in of] for name, of in members.items()}
+    _panels.draw_reliabilities(top, bottom, found)
+    bottom.set_xlabel("confidence, %", **style.LABEL)
+  grid[0, 0].set_ylabel("accuracy, %", **style.LABEL)
+  grid[1, 0].set_ylabel("test images", **style.LABEL)
+  style.legend(
+    figure,
+    [
+      *(
+        Patch(color=style.head_colour(head), label=network_name(head, objective))
+        for head, objective in members
+      ),
+      Line2D(
+        [], [], color=style.INK, linewidth=0.8, linestyle=style.DASHED, label="as sure as right"
+      ),
+    ],
+  )
   return figure
 
 

@@ -26,8 +26,9 @@ def write_report(run_dirs: Sequence[str | os.PathLike[str]], path: str | os.Path
   """Write a report of runs: one HTML file that needs no other file and no network.
 
   It holds what was run, the results (mean over the runs and each run), the threshold and what it
-  does, score histograms, ROC curves, training curves and example images. Runs of one split and
-  seed are set side by side. What a run lacks so far is named with the command that makes it.
+  does, calibration, score histograms, ROC curves, training curves and example images. Runs of one
+  split and seed are set side by side. What a run lacks so far is named with the command that makes
+  it; a run that was measured without a temperature is left out of calibration.
 
   Args:
     run_dirs: Run directories.
@@ -56,6 +57,7 @@ def write_report(run_dirs: Sequence[str | os.PathLike[str]], path: str | os.Path
     *_heading(title, runs),
     *_results(runs),
     *_decisions(runs),
+    *_calibrations(runs),
     *_histograms(runs),
     *_rocs(runs),
     *_curves(runs),
@@ -175,6 +177,54 @@ def _decisions(runs: Sequence[Run]) -> list[str]:
       ]
     ),
   ]
+
+
+def _calibrations(runs: Sequence[Run]) -> list[str]:
+  runs = [run for run in runs if run.calibration is not None]
+  if not runs:
+    return []
+  rows = []
+  for split, group in _groups.by_split(runs):
+    rows.append([split])
+    for run in group:
+      errors = run.calibration.before.calibration_error, run.calibration.after.calibration_error
+      rows.append(
+        [
+          network_name(run.head, run.objective),
+          _number(run.calibration.temperature),
+          *(_value(run, f"{kind}negative_log_likelihood") for kind in ("", "calibrated_")),
+          *(f"{100 * error:.1f}" for error in errors),
+        ]
+      )
+  header = ["", "temperature", "as they are", "calibrated", "as they are", "calibrated"]
+  groups = [("", 2), ("NLL, nats", 2), ("ECE, %", 2)]
+  pieces = [
+    _html.element("h2", "Calibration"),
+    _html.element(
+      "p",
+      "Whether class probabilities can be taken at their word: of test images that are classified "
+      "with a confidence of 90 %, nine in ten should be classified rightly. The temperature was "
+      "fitted on held-out training images. Detectors work without it.",
+    ),
+    _html.table(header, rows, groups=groups),
+  ]
+  for number, (variant, members) in enumerate(_groups.by_variant(runs)):
+    drawing = _html.figure(
+      plots.reliability_diagram(members),
+      name=f"reliability{number}",
+      label=f"Reliability diagram {variant}".strip(),
+      caption="Accuracy by confidence, the maximum probability, of known test images. Dashed: as "
+      "sure as right; above it too cautious, below it too sure. The larger a dot, the more images; "
+      "below, their number. Runs of one head are taken together; ECE is their mean.",
+    )
+    pieces += [_html.element("h3", variant), drawing] if variant else [drawing]
+  return pieces
+
+
+def _value(run: Run, metric: str) -> str:
+  """Return a metric of the known test images as text."""
+  values = [record.value for record in run.records if record.metric == metric]
+  return f"{values[-1]:.3f}" if values else "not run"
 
 
 def _number(value: float) -> str:

@@ -12,6 +12,7 @@ from sklearn import metrics
 
 from isomax_jax.evaluation import read_run
 from isomax_jax.evaluation.plots import (
+  reliability_diagram,
   roc_curves,
   save_figure,
   score_histograms,
@@ -216,6 +217,70 @@ def test_many_out_sets_wrap_after_three(runs):
   scores = {f"energy|{name}": np.arange(4.0) for name in ("test", "a", "b", "c", "d")}
   figure = roc_curves([dataclasses.replace(runs[0], scores=scores)], detector="energy")
   assert [axes.get_visible() for axes in figure.axes] == [True] * 4 + [False] * 2
+
+
+def test_reliability_of_one_run_is_that_of_its_calibration(runs):
+  run = runs[0]
+  figure = draw(reliability_diagram([run]))
+  top_left, top_right, bottom_left, bottom_right = figure.axes
+  assert [axes.get_title(loc="left") for axes in figure.axes[:2]] == [
+    "as they are: T = 1",
+    "calibrated: fitted T",
+  ]
+  for top, bottom, found in (
+    (top_left, bottom_left, run.calibration.before),
+    (top_right, bottom_right, run.calibration.after),
+  ):
+    diagonal, curve = top.lines
+    np.testing.assert_array_equal(diagonal.get_xydata(), [[0, 0], [1, 1]])
+    filled = found.counts > 0
+    expected = np.transpose([found.confidence, found.accuracy])[filled]
+    np.testing.assert_allclose(curve.get_xydata(), expected, rtol=1e-14)
+    (dots,) = top.collections
+    np.testing.assert_allclose(dots.get_offsets(), expected, rtol=1e-14)
+    areas = dots.get_sizes()
+    np.testing.assert_allclose(
+      areas - areas.min(),
+      250 / 60 * (found.counts[filled] - found.counts[filled].min()),
+      rtol=1e-12,
+    )
+    (steps,) = bottom.patches
+    np.testing.assert_array_equal(steps.get_data().values, found.counts)
+    np.testing.assert_array_equal(steps.get_data().edges, found.edges)
+    low, high = bottom.get_ylim()
+    assert low < 1 <= found.counts.max() < high
+    assert texts(top) == [f"IsoMax: ECE {100 * found.calibration_error:.1f} %"]
+
+
+def test_reliability_pools_the_images_of_a_head(runs):
+  figure = draw(reliability_diagram([runs[2], runs[0], runs[3], runs[1]]))
+  labels = [text.get_text() for text in figure.legends[0].get_texts()]
+  assert labels == ["SoftMax", "IsoMax", "as sure as right"]
+  top, _, bottom, _ = figure.axes
+  members = [run.calibration.before for run in runs[:2]]
+  counts = sum(each.counts for each in members)
+  sure = sum(np.nan_to_num(each.confidence) * each.counts for each in members)
+  right = sum(np.nan_to_num(each.accuracy) * each.counts for each in members)
+  (curve,) = [line for line in top.lines if line.get_color() == ISOMAX]
+  expected = np.transpose([sure, right])[counts > 0] / counts[counts > 0, None]
+  np.testing.assert_allclose(curve.get_xydata(), expected, rtol=1e-14)
+  np.testing.assert_array_equal(outlines(bottom)[ISOMAX].values, counts)
+  error = 100 * np.mean([each.calibration_error for each in members])
+  assert texts(top)[0] == f"IsoMax: ECE {error:.1f} %"
+  assert texts(top)[1].startswith("SoftMax: ECE")
+
+
+def test_reliability_of_an_objective_has_its_own_name(runs):
+  config = {**runs[1].config, "objective": {"name": "acet"}}
+  figure = reliability_diagram([runs[0], dataclasses.replace(runs[1], config=config)])
+  assert [text.partition(":")[0] for text in texts(figure.axes[0])] == ["IsoMax (ACET)", "IsoMax"]
+
+
+def test_reliability_leaves_out_what_was_not_calibrated(runs):
+  bare = dataclasses.replace(runs[2], calibration=None)
+  assert len(texts(reliability_diagram([bare, runs[0]]).axes[0])) == 1
+  with pytest.raises(ValueError, match=r"^runs must hold a calibration, got \['.*0'\]$"):
+    reliability_diagram([bare])
 
 
 def test_training_curves_are_the_log(runs):

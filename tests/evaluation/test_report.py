@@ -195,6 +195,46 @@ def test_threshold_says_what_it_does_to_each_set(page, pair_dirs):
   assert "so that 95 % of 20 are accepted" in "".join(page.text)
 
 
+def test_calibration_says_what_the_temperature_does(page, pair_dirs):
+  table = page.tables[6]
+  assert table[:2] == [
+    ["", "NLL, nats", "ECE, %"],
+    ["", "temperature", *["as they are", "calibrated"] * 2],
+  ]
+  assert [row[0] for row in table[2:]] == [
+    *["mnist_5k:0-7, seed 0", "SoftMax", "IsoMax"],
+    *["mnist_5k:2-9, seed 0", "SoftMax", "IsoMax"],
+  ]
+  calibration = read_run(pair_dirs[0]).calibration
+  nll = [
+    value(pair_dirs[0], f"{kind}negative_log_likelihood") / 100 for kind in ("", "calibrated_")
+  ]
+  errors = [
+    100
+    * sum(
+      count * abs(right - sure)
+      for count, right, sure in zip(found.counts, found.accuracy, found.confidence, strict=True)
+      if count
+    )
+    / 60
+    for found in (calibration.before, calibration.after)
+  ]
+  shown_values = [*(f"{each:.3f}" for each in nll), *(f"{each:.1f}" for each in errors)]
+  assert table[4] == ["IsoMax", "0.75", *shown_values]
+
+
+def test_runs_that_were_not_calibrated_are_left_out(make_run, tmp_path):
+  runs = [make_run(tmp_path / head, head=head) for head in ("isomax", "softmax")]
+  (runs[0] / "calibration.json").unlink()
+  page = Page(report(runs, tmp_path / "report.html"))
+  table = next(table for table in page.tables if table[0][1:] == ["NLL, nats", "ECE, %"])
+  assert [row[0] for row in table[3:]] == ["SoftMax"]
+  (runs[1] / "calibration.json").unlink()
+  source = report(runs, tmp_path / "report.html")
+  assert "Calibration" not in Page(source).headings
+  assert "Reliability" not in source
+
+
 def test_page_stands_alone(source, page):
   assert "http" not in source
   assert not {"script", "link", "iframe", "object", "embed"} & page.tags
@@ -210,7 +250,7 @@ def test_page_stands_alone(source, page):
 
 def test_figures_follow_the_page_into_the_dark(source):
   figures = re.findall(r"<svg.*?</svg>", source, re.DOTALL)
-  assert len(figures) == 4
+  assert len(figures) == 5
   variables = set(re.findall(r"(--\w+):", source))
   for figure in figures:
     assert not re.search("#ffffff|#24292f|#0072b2|#d55e00|#7f7f7f|#009e73", figure)
@@ -323,6 +363,8 @@ def test_seeds_are_averaged_and_other_settings_are_not(make_run, tmp_path):
     "IsoMax+ES, optim.epochs 2",
   ]
   assert re.findall('aria-label="([^"]*)"', source)[:-1] == [
+    "Reliability diagram optim.epochs 4",
+    "Reliability diagram optim.epochs 2",
     "Histograms of scores, mnist_5k:0-7, seed 0, optim.epochs 4",
     "Histograms of scores, mnist_5k:0-7, seed 1, optim.epochs 4",
     "Histograms of scores, mnist_5k:0-7, seed 0, optim.epochs 2",
