@@ -24,6 +24,8 @@ bench: $(VENV)/.bench
 	$(BIN)/python -m experiments.benchmarks.metrics
 	$(BIN)/python -m experiments.benchmarks.input
 	$(BIN)/python -m experiments.benchmarks.detectors
+	$(BIN)/python -m experiments.benchmarks.mahalanobis
+	$(BIN)/python -m experiments.benchmarks.knn
 
 # A stamp for each set of extras, out of date once the metadata change.
 $(VENV)/.%: setup.cfg pyproject.toml

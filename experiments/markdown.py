@@ -166,10 +166,10 @@ def paper_table(
   return "\n".join([*lines, *_float32_note(notes)])
 
 
-def spread(values: Sequence[float], *, sign: str = "") -> str:
+def spread(values: Sequence[float], *, sign: str = "", digits: int = 2) -> str:
   """Write mean ± standard error of the mean."""
   error = statistics.stdev(values) / len(values) ** 0.5
-  return f"{statistics.fmean(values):{sign}.2f} ± {error:.2f}"
+  return f"{statistics.fmean(values):{sign}.{digits}f} ± {error:.{digits}f}"
 
 
 def _compared(summary: Summary | None, number: float | None) -> str:

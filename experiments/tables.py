@@ -14,7 +14,7 @@ from types import ModuleType
 import tyro
 from matplotlib.figure import Figure
 
-from experiments import figures, small_cifar, table1, table2, table3
+from experiments import calibration, figures, small_cifar, table1, table2, table3
 from experiments.cells import name_of
 from experiments.markdown import (
   METRICS,
@@ -28,7 +28,7 @@ from experiments.markdown import (
   wins,
 )
 from isomax_jax.evaluation import Record, plots, read_records, summarize
-from isomax_jax.evaluation.records import DISPLAY_NAMES
+from isomax_jax.evaluation.records import DISPLAY_NAMES, method_name
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "experiments" / "results"
@@ -112,6 +112,54 @@ def sequential_log_table(records: Sequence[Record]) -> str:
   return "\n".join([*lines, row("difference, pair by pair", *differences, "")])
 
 
+def calibration_table(records: Sequence[Record]) -> str:
+  """Tabulate each head's temperature, and what it does to the probabilities of test images."""
+  columns = {
+    "temperature": ("temperature", 1, 2),
+    "accuracy, %": ("accuracy", 100, 2),
+    "NLL, nats": ("negative_log_likelihood", 1, 3),
+    "calibrated": ("calibrated_negative_log_likelihood", 1, 3),
+    "ECE, %": ("expected_calibration_error", 100, 2),
+    "calibrated ": ("calibrated_expected_calibration_error", 100, 2),
+  }
+  lines = [row("head", *map(str.strip, columns)), row(*["---"] * (1 + len(columns)))]
+  for head in ("softmax", "isomax"):
+    values = [
+      spread(
+        [factor * r.value for r in records if (r.head, r.metric) == (head, metric)], digits=digits
+      )
+      for metric, factor, digits in columns.values()
+    ]
+    lines.append(row(DISPLAY_NAMES[head], *values))
+  return "\n".join(lines)
+
+
+def calibration_rankings_table(records: Sequence[Record]) -> str:
+  """Tabulate AUROC at a temperature of 1, and how far the fitted one moves it, pair by pair."""
+  titles = [
+    title
+    for unknown in _QUICKSTART_SETS
+    for title in (f"{name_of(unknown)}: AUROC, T = 1", "fitted T")
+  ]
+  lines = [row("method", *titles), row(*["---"] * (1 + len(titles)))]
+  for head in ("softmax", "isomax"):
+    for detector in calibration.SCORES:
+      cells = []
+      for unknown in _QUICKSTART_SETS:
+        plain, calibrated = (
+          {
+            (r.in_set, r.seed): 100 * r.value
+            for r in records
+            if (r.head, r.detector, r.unknown, r.metric) == (head, name, unknown, "auroc")
+          }
+          for name in (detector, calibration.calibrated_name(detector))
+        )
+        moved = [calibrated[run] - value for run, value in plain.items()]
+        cells += [spread(list(plain.values())), spread(moved, sign="+")]
+      lines.append(row(method_name(head, detector), *cells))
+  return "\n".join(lines)
+
+
 def table_writer(module: ModuleType, metric: str) -> Callable[[Sequence[Record]], str]:
   """Make the function that writes one metric of a table of the paper."""
 
@@ -144,6 +192,8 @@ TABLES: Mapping[tuple[str, str], tuple[str, Callable[[Sequence[Record]], str]]] 
     for name, unknowns in (("digits", _QUICKSTART_SETS), ("small", small_cifar.OUT_SETS))
     for head in ("softmax", "isomax")
   },
+  ("docs/method.md", "calibration"): ("calibration.jsonl", calibration_table),
+  ("docs/method.md", "calibration auroc"): ("calibration.jsonl", calibration_rankings_table),
   ("docs/results.md", "small_cifar"): ("small_cifar.jsonl", small_cifar_table),
   ("docs/results.md", "small_cifar noise"): ("small_cifar.jsonl", small_cifar_noise_table),
   ("docs/results.md", "small_cifar factors"): ("small_cifar.jsonl", small_cifar_factors_table),
