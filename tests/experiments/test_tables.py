@@ -157,6 +157,34 @@ def test_the_difference_of_two_losses_is_a_mean_over_pairs(record):
   assert row_of(table, "at once")[-1] == "3"
 
 
+def test_a_temperature_moves_auroc_network_by_network(record):
+  records = []
+  for seed, (plain, calibrated) in enumerate([(0.90, 0.91), (0.80, 0.80), (0.70, 0.72)]):
+    run = {"seed": seed, "in_set": "mnist_5k:0-7"}
+    none = {"out_set": None, "detector": None}
+    for head, scale in (("softmax", 1.0), ("isomax", 10.0)):
+      network = {**run, "head": head, "entropic_scale": scale}
+      records += [
+        record(**network, **none, metric=metric, value=value)
+        for metric, value in (
+          ("temperature", 1.5 + seed), ("accuracy", plain),
+          ("negative_log_likelihood", 0.1234), ("calibrated_negative_log_likelihood", 0.0555),
+          ("expected_calibration_error", 0.25), ("calibrated_expected_calibration_error", 0.01),
+        )
+      ]  # fmt: skip
+      for out_set in ("mnist_5k:8,9", "letters", "photos"):
+        for name in ("entropic_score", "maximum_probability"):
+          of = {**network, "out_set": out_set}
+          records.append(record(**of, detector=name, value=plain))
+          records.append(record(**of, detector=f"calibrated_{name}", value=calibrated))
+  table = tables.calibration_rankings_table(records)
+  assert len(table.splitlines()) == 2 + 4
+  assert row_of(table, "IsoMax+ES")[1:] == ["80.00 ± 5.77", f"+1.00 ± {1 / 3**0.5:.2f}"] * 3
+  row = row_of(tables.calibration_table(records), "SoftMax")
+  assert row[1:4] == ["2.50 ± 0.58", "80.00 ± 5.77", "0.123 ± 0.000"]
+  assert row[5:] == ["25.00 ± 0.00", "1.00 ± 0.00"]
+
+
 def test_own_results_replace_the_tables_that_they_have_records_of(record, tmp_path, monkeypatch):
   text = (tables.ROOT / "docs" / "results.md").read_text()
   monkeypatch.setattr(tables, "ROOT", tmp_path)
