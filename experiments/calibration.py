@@ -18,8 +18,9 @@ from isomax_jax import scores
 from isomax_jax.detectors import create_detector, from_logits
 from isomax_jax.evaluation import Record, append_records, read_run
 from isomax_jax.evaluation.benchmark import Measurement
-from isomax_jax.jobs.evaluate import default_out_sets, make_records, measure
+from isomax_jax.jobs.measure import make_records, measure
 from isomax_jax.jobs.trained import load_trained
+from isomax_jax.jobs.unknown import default_out_sets
 
 NAME = "calibration"
 # The functions that the library's detectors of these names rank by.

@@ -101,7 +101,7 @@ class Experiment(NamedTuple):
     seeds: Seeds that are run unless told.
     held_out: Known test images that are left out of every number.
     tune_on: What the options of ODIN and Mahalanobis are chosen on, besides the images held out;
-      see `isomax_jax.jobs.evaluate.measure`. None leaves their defaults.
+      see `isomax_jax.jobs.measure.measure`. None leaves their defaults.
     keep_log: Whether training loss and entropy of every logged epoch are records too.
     scores: Functions of logits to scores, picklable, that cells name but the library does not.
   """

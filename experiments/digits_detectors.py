@@ -13,8 +13,8 @@ from experiments.small_detectors import OF_LINEAR_HEADS
 from isomax_jax.data import parse_reference
 from isomax_jax.detectors import DETECTORS
 from isomax_jax.evaluation.tuning import ADVERSARIAL
-from isomax_jax.jobs.evaluate import default_out_sets
 from isomax_jax.jobs.quickstart import make_jobs
+from isomax_jax.jobs.unknown import default_out_sets
 from isomax_jax.training import TrainConfig
 
 # The paper has no such networks.

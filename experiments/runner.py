@@ -16,7 +16,7 @@ from isomax_jax.cli.main import guard
 from isomax_jax.detectors import create_detector, from_logits
 from isomax_jax.evaluation import Record, append_records, read_records, read_run
 from isomax_jax.jobs import pool
-from isomax_jax.jobs.evaluate import measure
+from isomax_jax.jobs.measure import measure
 from isomax_jax.jobs.pool import Job, Report
 from isomax_jax.jobs.trained import load_trained
 from isomax_jax.training import TrainConfig

@@ -22,10 +22,11 @@ from isomax_jax.data import resident
 from isomax_jax.evaluation import Record, append_records
 from isomax_jax.evaluation.benchmark import Measurement
 from isomax_jax.jobs import pool, quickstart
-from isomax_jax.jobs.evaluate import default_out_sets, make_records, measure
+from isomax_jax.jobs.measure import make_records, measure
 from isomax_jax.jobs.pool import Job, Message, Report
 from isomax_jax.jobs.setup import make_forward, make_model, make_setup
 from isomax_jax.jobs.trained import Trained
+from isomax_jax.jobs.unknown import default_out_sets
 from isomax_jax.training import (
   Losses,
   Objective,

@@ -19,7 +19,7 @@ from isomax_jax import data
 from isomax_jax.detectors import DETECTORS, Detector, create_detector, mahalanobis
 from isomax_jax.evaluation import Record, append_records
 from isomax_jax.evaluation.benchmark import Measurement, fit_detectors, relative_times
-from isomax_jax.jobs.evaluate import make_records
+from isomax_jax.jobs.measure import make_records
 from isomax_jax.jobs.passes import TrainingBatches
 from isomax_jax.jobs.train import train
 from isomax_jax.jobs.trained import Trained, load_trained

@@ -13,8 +13,9 @@ from isomax_jax.evaluation.benchmark import Measurement, relative_times
 from isomax_jax.evaluation.plots import save_figure
 from isomax_jax.evaluation.runs import TEST, VALIDATION
 from isomax_jax.evaluation.tuning import GRIDS
-from isomax_jax.jobs.evaluate import Measured, default_out_sets, make_records, measure
+from isomax_jax.jobs.measure import Measured, make_records, measure
 from isomax_jax.jobs.trained import Trained, load_trained
+from isomax_jax.jobs.unknown import default_out_sets
 
 FOLDER = "benchmark"
 """Where in a run directory a comparison is."""
@@ -59,11 +60,12 @@ def benchmark(
 
   Args:
     run_dir: The run directory.
-    out_sets: References of unknown sets; None takes :func:`default_out_sets`.
+    out_sets: References of unknown sets; None takes
+      :func:`isomax_jax.jobs.unknown.default_out_sets`.
     near: Those of them that are near to the known set; None takes other classes of the known set,
       and small photographs of objects where the known set holds such.
     detectors: Names of detectors.
-    tune_on: What options are chosen on; see :func:`isomax_jax.jobs.evaluate.measure`.
+    tune_on: What options are chosen on; see :func:`isomax_jax.jobs.measure.measure`.
     tune_on_test: Whether that may be one of the unknown sets.
     experiment: Name of the protocol in the records; None takes the directory's name.
     data_dir: Where sets are kept; see :func:`isomax_jax.data.load`.

@@ -96,3 +96,46 @@ def common_classes(
   """List the classes that two references to a set have in common."""
   every = range(len(spec.class_names))
   return tuple(sorted(set(one.classes or every) & set(other.classes or every)))
+
+
+def default_out_sets(
+  reference: data.Reference,
+  *,
+  outliers: str | None = None,
+  data_dir: str | os.PathLike[str] | None = None,
+) -> list[str]:
+  """List what a known set is compared with unless told: its other classes, and the out-sets.
+
+  Args:
+    reference: The known set and its known classes.
+    outliers: Reference of the set that the network learnt from as outliers, if there was one; its
+      images are left out.
+    data_dir: Where sets are kept; see :func:`isomax_jax.data.load`.
+
+  Returns:
+    References of sets whose images have the known set's shape and which are prepared, or need
+    nothing to be fetched.
+
+  Example:
+    >>> default_out_sets(data.parse_reference("mnist_5k:0-7"))
+    ['mnist_5k:8,9', 'letters', 'photos']
+    >>> default_out_sets(data.parse_reference("mnist_5k:0-7"), outliers="mnist_5k:8")
+    ['mnist_5k:9', 'letters', 'photos']
+  """
+  spec = data.get_spec(reference.name, data_dir=data_dir)
+  out_sets = [
+    other.name
+    for other in data.SPECS.values()
+    if "out" in other.role
+    and other.name != reference.name
+    and other.image_shape == spec.image_shape
+    and (not other.archives or data.is_prepared(other, data_dir=data_dir))
+    and not (outliers and overlap(other.name, outliers, data_dir=data_dir))
+  ]
+  if reference.classes is None:
+    return out_sets
+  others = set(range(len(spec.class_names))) - set(reference.classes)
+  if outliers:
+    others -= set(overlap(reference.name, outliers, data_dir=data_dir))
+  held_out = data.Reference(reference.name, tuple(sorted(others)))
+  return [str(held_out), *out_sets] if others else out_sets

@@ -1,16 +1,13 @@
 import shutil
 
-import chex
 import numpy as np
 import pytest
 from scipy.special import log_softmax
 
 from isomax_jax import data, metrics
 from isomax_jax.evaluation import read_run
-from isomax_jax.jobs.evaluate import default_out_sets, evaluate, measure
-from isomax_jax.jobs.train import train
+from isomax_jax.jobs.evaluate import evaluate
 from isomax_jax.jobs.trained import load_trained
-from isomax_jax.training import DataConfig, OptimConfig, RunConfig, TrainConfig
 
 
 def test_records_are_the_metrics_of_the_saved_scores(trained_run):
@@ -81,17 +78,6 @@ def test_examples_are_the_extremes(trained_run):
   assert run.examples["letters|highest"].shape == (8, 28, 28, 1)
 
 
-def test_default_out_sets_are_other_classes_and_sets_that_fit():
-  reference = data.parse_reference("mnist_5k:1-9")
-  assert default_out_sets(reference)[:3] == ["mnist_5k:0", "letters", "photos"]
-  assert default_out_sets(data.parse_reference("mnist_5k"))[:2] == ["letters", "photos"]
-  # Images that were learnt from as outliers are not unknown.
-  assert default_out_sets(reference, outliers="letters:0,1") == ["mnist_5k:0", "photos"]
-  assert default_out_sets(reference, outliers="mnist_5k:0") == ["letters", "photos"]
-  reference = data.parse_reference("mnist_5k:2-9")
-  assert default_out_sets(reference, outliers="mnist_5k:0")[0] == "mnist_5k:1"
-
-
 def test_known_classes_are_no_out_set(trained_run, digits_dir):
   with pytest.raises(ValueError, match="out-set mnist_5k:3,4 holds known classes: 3"):
     evaluate(trained_run, out_sets=["mnist_5k:3,4"], data_dir=digits_dir)
@@ -104,37 +90,3 @@ def test_known_classes_are_no_out_set(trained_run, digits_dir):
 def test_what_is_no_run_is_refused(tmp_path):
   with pytest.raises(ValueError, match=r"not a run directory: config.json is missing"):
     evaluate(tmp_path)
-
-
-def test_held_out_test_images_are_in_no_number(trained_run, digits_dir):
-  trained = load_trained(trained_run)
-  options = {"out_sets": ["letters"], "experiment": "held_out", "data_dir": digits_dir}
-  whole = measure(trained, **options)
-  rest = measure(trained, **options, held_out=400)
-  assert {r.n_in for r in rest.records} == {1000}
-  assert {r.n_out for r in rest.records} == {0, 630}
-  kept = {image.tobytes() for image in rest.sets["test"].images}
-  order = np.random.default_rng(trained.config.seed).permutation(1400)
-  test = whole.sets["test"].images
-  assert kept == {image.tobytes() for image in test[order[400:]]}
-  assert len(kept) > 990  # A handful of digits may be twins.
-  np.testing.assert_array_equal(
-    rest.scores["energy|test"], whole.scores["energy|test"][np.sort(order[400:])]
-  )
-
-
-def test_the_network_of_an_epoch_is_that_of_its_checkpoint(tmp_path, digits_dir):
-  config = TrainConfig(
-    data=DataConfig(name="mnist_5k:0,1", validation=0),
-    optim=OptimConfig(epochs=4, learning_rate=0.05),
-    run=RunConfig(checkpoint_epochs=1, checkpoints_kept=3),
-  )
-  train(config, tmp_path, data_dir=digits_dir)
-  states = {epoch: load_trained(tmp_path, epoch=epoch).variables for epoch in (2, 3, 4)}
-  last = load_trained(tmp_path).variables
-  chex.assert_trees_all_equal(states[4], last)
-  first, second, third = (states[epoch]["params"]["head"]["prototypes"] for epoch in (2, 3, 4))
-  assert np.any(first != second)
-  assert np.any(second != third)
-  with pytest.raises(ValueError, match=r"no checkpoint of epoch 1; kept are: 2\.133, 3\.2, 4\.053"):
-    load_trained(tmp_path, epoch=1)

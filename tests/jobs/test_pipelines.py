@@ -10,9 +10,10 @@ import pytest
 from isomax_jax import data
 from isomax_jax.evaluation import read_run
 from isomax_jax.jobs.batches import is_streamed
-from isomax_jax.jobs.evaluate import default_out_sets, evaluate
+from isomax_jax.jobs.evaluate import evaluate
 from isomax_jax.jobs.predict import predict_files
 from isomax_jax.jobs.train import train
+from isomax_jax.jobs.unknown import default_out_sets
 from isomax_jax.training import DataConfig, OptimConfig, RunConfig, TrainConfig
 from tests.data import miniature
 

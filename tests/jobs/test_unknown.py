@@ -2,7 +2,7 @@ import pytest
 
 from isomax_jax import data
 from isomax_jax.jobs.setup import make_setup
-from isomax_jax.jobs.unknown import find_unknown, load_unknown, overlap
+from isomax_jax.jobs.unknown import default_out_sets, find_unknown, load_unknown, overlap
 from isomax_jax.training import DataConfig, TrainConfig
 
 SETUP = make_setup(TrainConfig(data=DataConfig(name="mnist_5k:0-3")))
@@ -41,3 +41,14 @@ def test_test_images_are_unknown_and_all_of_other_classes(digits_dir):
 )
 def test_sets_overlap_in_classes_and_archives(one, other, common):
   assert len(overlap(one, other)) == len(overlap(other, one)) == common
+
+
+def test_default_out_sets_are_other_classes_and_sets_that_fit():
+  reference = data.parse_reference("mnist_5k:1-9")
+  assert default_out_sets(reference)[:3] == ["mnist_5k:0", "letters", "photos"]
+  assert default_out_sets(data.parse_reference("mnist_5k"))[:2] == ["letters", "photos"]
+  # Images that were learnt from as outliers are not unknown.
+  assert default_out_sets(reference, outliers="letters:0,1") == ["mnist_5k:0", "photos"]
+  assert default_out_sets(reference, outliers="mnist_5k:0") == ["letters", "photos"]
+  reference = data.parse_reference("mnist_5k:2-9")
+  assert default_out_sets(reference, outliers="mnist_5k:0")[0] == "mnist_5k:1"
