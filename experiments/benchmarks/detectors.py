@@ -5,7 +5,7 @@
 The small study's network, with a softmax and an IsoMax head, is trained for a moment on the
 embedded digits, so that every detector can be fitted. Options are the defaults; perturbed
 Mahalanobis is there with the last stage alone and with all of them. Each detector has a turn in
-each round, and the ratio is the median over rounds.
+each round, and the least over rounds counts.
 """
 
 import tempfile
@@ -25,7 +25,7 @@ from isomax_jax.jobs.train import train
 from isomax_jax.jobs.trained import Trained, load_trained
 from isomax_jax.training import DataConfig, ModelConfig, OptimConfig, TrainConfig
 
-BATCH, ROUNDS = 128, 15
+BATCH, ROUNDS = 128, 30
 HEADS = ("softmax", "isomax")
 EPSILON = 0.0014
 PERTURBED, PERTURBED_ALL = "mahalanobis_perturbed", "mahalanobis_perturbed_all_stages"
