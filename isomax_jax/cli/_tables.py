@@ -1,7 +1,7 @@
 """Tables for the terminal."""
 
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -56,17 +56,18 @@ def results_table(records: Sequence[Record], *, title: str, detectors: Sequence[
 
 
 def benchmark_tables(
-  records: Sequence[Record], *, near: Sequence[str], title: str
+  records: Sequence[Record], *, near: Sequence[str], refused: Sequence[str], title: str
 ) -> Iterator[Table | str]:
   """Tabulate detectors in percent, the best mean AUROC first: by groups of sets, and set by set.
 
   Args:
     records: Records of one network, each detector's ``relative_time`` among them.
     near: Unknown sets that are near to the known one; the others are far.
-    title: Title of the first table.
+    refused: Detectors that the network cannot have; each has a row of dashes.
+    title: What the tables' titles begin with.
 
   Yields:
-    The two tables, and a line for each detector whose options were chosen.
+    The tables, and a line for each detector whose options were chosen.
   """
   detections = [r for r in records if r.out_set is not None]
   times = {r.detector: r.value for r in records if r.metric == "relative_time"}
@@ -76,7 +77,6 @@ def benchmark_tables(
     "near": [s for s in out_sets if s in near],
     "far": [s for s in out_sets if s not in near],
   }
-  groups = {name: members for name, members in groups.items() if members}
   tuned_on_test = {(r.detector, r.out_set) for r in detections if r.tuned_on == r.out_set}
 
   def mean(detector: str, sets: Sequence[str], metric: str) -> float:
@@ -87,26 +87,32 @@ def benchmark_tables(
     return f"{mean(detector, sets, metric):.1f}{mark}"
 
   detectors = sorted(times, key=lambda name: -mean(name, out_sets, "auroc"))
-  table = Table(title=title, title_justify="left")
-  table.add_column("detector")
-  table.add_column("time", justify="right")
+
+  def tabulate(heading: str, columns: Sequence[str], numbers: Callable[[str], list[str]]) -> Table:
+    table = Table("detector", title=f"{title}: {heading}", title_justify="left")
+    for column in columns:
+      table.add_column(column, justify="right")
+    for detector in detectors:
+      table.add_row(DISPLAY_NAMES[detector], *numbers(detector))
+    for detector in refused:
+      table.add_row(DISPLAY_NAMES[detector], *["–"] * len(columns))
+    return table
+
   for name, members in groups.items():
-    count = f"{name}, {len(members)} set{'s' * (len(members) > 1)}"
-    for i, metric in enumerate(DETECTION):
-      table.add_column(f"{'' if i else count}\n{DISPLAY_NAMES[metric]}", justify="right")
-  for detector in detectors:
-    numbers = [shown(detector, sets, metric) for sets in groups.values() for metric in DETECTION]
-    table.add_row(DISPLAY_NAMES[detector], f"{times[detector]:.2f}", *numbers)
-  yield table
-  by_set = Table(title="AUROC", title_justify="left")
-  by_set.add_column("detector")
-  for out_set in out_sets:
-    by_set.add_column(out_set, justify="right")
-  for detector in detectors:
-    by_set.add_row(
-      DISPLAY_NAMES[detector], *(shown(detector, [out_set], "auroc") for out_set in out_sets)
-    )
-  yield by_set
+    if members:
+      yield tabulate(
+        f"{name} sets, {', '.join(members)}",
+        ["time", *(DISPLAY_NAMES[metric] for metric in DETECTION)],
+        lambda detector, members=members: [
+          f"{times[detector]:.2f}",
+          *(shown(detector, members, metric) for metric in DETECTION),
+        ],
+      )
+  yield tabulate(
+    "AUROC of each set",
+    out_sets,
+    lambda detector: [shown(detector, [out_set], "auroc") for out_set in out_sets],
+  )
   yield "time: of forward pass and score together, over the forward pass alone"
   if tuned_on_test:
     yield "†: options chosen on this very set"

@@ -51,7 +51,10 @@ def benchmark(
       data_dir=data_dir,
       report=status.update,
     )
-  for table in benchmark_tables(result.records, near=result.near, title=str(run_dir)):
+  tables = benchmark_tables(
+    result.records, near=result.near, refused=tuple(result.refused), title=str(run_dir)
+  )
+  for table in tables:
     terminal.print(table)
   for name, error in result.refused.items():
     print(f"not run: {error if name in str(error) else f'{name}: {error}'}")

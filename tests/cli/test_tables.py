@@ -49,22 +49,35 @@ def shown():
     record(detector="energy", metric="relative_time", value=1.004),
     record(detector="odin", metric="relative_time", value=3.5),
   ]
-  return list(benchmark_tables([*detections, *times], near=["mnist_5k:8,9"], title="run"))
+  return list(
+    benchmark_tables(
+      [*detections, *times], near=["mnist_5k:8,9"], refused=["vim"], title="runs/digits"
+    )
+  )
 
 
 def test_groups_are_means_of_their_sets_the_best_detector_first(shown):
-  header, *body = rows(shown[0])
-  assert [row[0] for row in body] == ["ODIN", "energy"]
-  assert [row[1] for row in body] == ["3.50", "1.00"]
-  near, far = (header.index(f"{name}\nAUROC") for name in ("near, 1 set", "far, 2 sets"))
-  assert [row[near] for row in body] == ["70.0", "50.0"]
+  near, far = shown[:2]
+  assert near.title == "runs/digits: near sets, mnist_5k:8,9"
+  assert far.title == "runs/digits: far sets, letters, photos"
+  header, odin, energy, vim = rows(near)
+  auroc = header.index("AUROC")
+  assert [row[0] for row in (odin, energy, vim)] == ["ODIN", "energy", "ViM"]
+  assert [row[1] for row in (odin, energy)] == ["3.50", "1.00"]
+  assert [row[auroc] for row in (odin, energy)] == ["70.0", "50.0"]
   far_of_odin = 100 * statistics.fmean([0.75, 0.95])
-  assert [row[far] for row in body] == [f"{far_of_odin:.1f}†", "85.0"]
+  assert [row[auroc] for row in rows(far)[1:3]] == [f"{far_of_odin:.1f}†", "85.0"]
+
+
+def test_what_was_refused_has_dashes(shown):
+  for table in shown[:3]:
+    last = rows(table)[-1]
+    assert last == ("ViM", *["–"] * (len(last) - 1))
 
 
 def test_numbers_of_a_set_that_was_tuned_on_are_marked_and_the_others_not(shown):
-  assert isinstance(shown[1], Table)
-  header, odin, energy = rows(shown[1])
+  assert isinstance(shown[2], Table)
+  header, odin, energy, _ = rows(shown[2])
   assert header[1:] == ("mnist_5k:8,9", "letters", "photos")
   assert odin[1:] == ("70.0", "75.0†", "95.0")
   assert energy[1:] == ("50.0", "90.0", "80.0")
