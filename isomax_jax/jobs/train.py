@@ -45,6 +45,7 @@ from isomax_jax.training import (
 from isomax_jax.training.checkpoints import Checkpoints
 from isomax_jax.training.clock import Clock
 from isomax_jax.training.interruption import Interruption, listen
+from isomax_jax.training.mosaics import GROUP
 from isomax_jax.training.optim import sgd
 from isomax_jax.training.writers import JsonLinesWriter, TensorBoardWriter, Writer
 
@@ -56,6 +57,16 @@ DETECTOR_OF_HEAD = {
   "softmax": "maximum_probability",
 }
 TPR = 0.95
+
+
+def _fractional_probability(config: TrainConfig, setup: Setup) -> Objective:
+  group = GROUP * jax.device_count()
+  if config.optim.batch_size % group:
+    raise ValueError(
+      f"optim.batch_size must be a multiple of {group} for fractional_probability, {GROUP} a "
+      f"device, got {config.optim.batch_size}"
+    )
+  return fractional_probability(setup.prepare, entropic_scale=config.model.entropic_scale)
 
 
 def _exposure(config: TrainConfig, setup: Setup) -> Objective:
@@ -86,9 +97,7 @@ OBJECTIVES: Mapping[str, Callable[[TrainConfig, Setup], Objective]] = {
   "classification": lambda config, setup: classification(
     setup.prepare, entropic_scale=config.model.entropic_scale
   ),
-  "fractional_probability": lambda config, setup: fractional_probability(
-    setup.prepare, entropic_scale=config.model.entropic_scale
-  ),
+  "fractional_probability": _fractional_probability,
   "outlier_exposure": _exposure,
   "acet": _acet,
 }

@@ -12,7 +12,9 @@ from jaxtyping import Array, Float, Num
 
 from isomax_jax.typing import Labels
 
-_GROUP, _PLAIN = 8, 4
+GROUP = 8
+"""Rows of a group: four images as they are, four mosaics of four images each."""
+_PLAIN = 4
 
 
 def make_mosaics(
@@ -97,13 +99,13 @@ def is_plain(batch: int) -> np.ndarray:
     >>> is_plain(8).astype(int).tolist()
     [1, 1, 1, 1, 0, 0, 0, 0]
   """
-  return np.arange(batch) % _GROUP < _PLAIN
+  return np.arange(batch) % GROUP < _PLAIN
 
 
 def _grouped(array: jax.Array) -> jax.Array:
-  if array.shape[0] % _GROUP:
+  if array.shape[0] % GROUP:
     raise ValueError(
-      f"a batch, or a device's part of it, must be a multiple of {_GROUP} rows for mosaics, got "
+      f"a batch, or a device's part of it, must be a multiple of {GROUP} rows for mosaics, got "
       f"{array.shape[0]}"
     )
-  return array.reshape(-1, _GROUP, *array.shape[1:])
+  return array.reshape(-1, GROUP, *array.shape[1:])

@@ -186,6 +186,15 @@ def test_an_objective_gets_its_options(name, monkeypatch):
   np.testing.assert_allclose(*losses, rtol=1e-5)
 
 
+def test_a_batch_that_mosaics_do_not_divide_is_refused_before_anything_is_written(tmp_path):
+  settings = TrainConfig(
+    objective=ObjectiveConfig(name="fractional_probability"), optim=OptimConfig(batch_size=40)
+  )
+  with pytest.raises(ValueError, match=r"batch_size must be a multiple of 32 .*, got 40$"):
+    train(settings, tmp_path / "run")
+  assert not (tmp_path / "run").exists()
+
+
 class StopAt(Interruption):
   """Asks to stop when it has been looked at a number of times."""
 
