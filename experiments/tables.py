@@ -182,6 +182,7 @@ def _last(records: Sequence[Record]) -> list[Record]:
 # From a file and the name of a table in it to the records and the function that writes it.
 TABLES: Mapping[tuple[str, str], tuple[str, Callable[[Sequence[Record]], str]]] = {
   ("README.md", "quickstart"): ("quickstart.jsonl", quickstart_table),
+  ("README.md", "small_cifar"): ("small_cifar.jsonl", small_cifar_table),
   ("docs/method.md", "sequential_log"): ("sequential_log.jsonl", sequential_log_table),
   ("docs/detectors.md", "times"): ("detector_times.jsonl", times_table),
   **{
