@@ -18,8 +18,8 @@ from experiments.benchmarks import _timing
 from isomax_jax import data
 from isomax_jax.detectors import DETECTORS, Detector, create_detector, mahalanobis
 from isomax_jax.evaluation import Record, append_records
-from isomax_jax.evaluation.benchmark import Measurement, fit_detectors, relative_times
-from isomax_jax.jobs.measure import make_records
+from isomax_jax.evaluation.benchmark import fit_detectors
+from isomax_jax.jobs.benchmark import time_records
 from isomax_jax.jobs.passes import TrainingBatches
 from isomax_jax.jobs.train import train
 from isomax_jax.jobs.trained import Trained, load_trained
@@ -74,18 +74,8 @@ def time_detectors(trained: Trained) -> list[Record]:
   for name, error in refused.items():
     print(f"not timed: {name}: {error}")
   images = data.load("mnist_5k", "test").images[:BATCH]
-  seconds, times = relative_times(fitted, trained.classifier, images, rounds=ROUNDS)
-  measurements = [
-    Measurement(None, None, "seconds_per_image", seconds, BATCH, 0),
-    *(Measurement(name, None, "relative_time", time, BATCH, 0) for name, time in times.items()),
-  ]
-  return make_records(
-    trained,
-    measurements,
-    experiment="detector_times",
-    detectors={name: each._replace(options=OPTIONS.get(name, {})) for name, each in fitted.items()},
-    seconds=seconds,
-  )
+  fitted = {name: each._replace(options=OPTIONS.get(name, {})) for name, each in fitted.items()}
+  return time_records(trained, fitted, images, experiment="detector_times", rounds=ROUNDS)
 
 
 def _detectors(trained: Trained) -> Mapping[str, Detector]:

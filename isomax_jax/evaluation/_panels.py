@@ -1,9 +1,11 @@
 """What figures of runs draw inside one panel."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from isomax_jax.evaluation import style
 from isomax_jax.evaluation.records import method_name, network_name
@@ -65,9 +67,7 @@ def draw_rocs(axes: Axes, groups: Mapping[tuple[str, str, str], Pairs]) -> None:
     axes: Where to draw.
     groups: From head, detector and objective to the scores of each run.
   """
-  text = {"transform": axes.transAxes, "fontsize": 8.2, "va": "bottom", "ha": "right"}
-  # A bad curve passes behind the numbers.
-  text["bbox"] = {"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 0.5}
+  text = corner_text(axes, fontsize=8.2)
   top = 0.03 + 0.085 * len(groups)
   axes.text(0.63, top, "AUROC", color=style.INK, **text)
   axes.text(0.99, top, "TNR@TPR95", color=style.INK, **text)
@@ -85,6 +85,47 @@ def draw_rocs(axes: Axes, groups: Mapping[tuple[str, str, str], Pairs]) -> None:
     means = [_mean(metric, pairs) for metric in (auroc, tnr_at_tpr)]
     for x, words in zip((0.43, 0.63, 0.99), (method_name(*method), *means), strict=True):
       axes.text(x, height, words, color=colour, fontweight="bold", **text)
+
+
+def roc_panels(
+  names: Sequence[str], *, margin: float, height: float
+) -> tuple[Figure, dict[str, Axes]]:
+  """Make a figure of empty ROC panels, three in a row at most.
+
+  Args:
+    names: The panels' titles, unknown sets.
+    margin: What the figure has of height beside its panels, in inches.
+    height: Height of a row of panels, in inches.
+
+  Returns:
+    The figure, and the panels by their names.
+  """
+  columns = min(3, len(names))
+  rows = -(-len(names) // columns)
+  width = style.WIDTH * columns / 3 + 0.3 * (3 - columns)
+  figure = style.make_figure(width=width, height=margin + height * rows)
+  grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+  for axes in grid.flat[len(names) :]:
+    axes.set_visible(False)
+  panels = dict(zip(names, grid.flat, strict=False))
+  for name, axes in panels.items():
+    style.panel(axes, name, color=style.UNKNOWN)
+    axes.set(xlim=(-0.01, 1), ylim=(0, 1.015))
+    axes.set_xticks([0, 0.5, 1], labels=["0", "50", "100"])
+    axes.set_yticks([0, 0.5, 0.95], labels=["0", "50", "95"])
+  for axes in grid[-1]:
+    axes.set_xlabel("unknown accepted, %", **style.LABEL)
+  for axes in grid[:, 0]:
+    axes.set_ylabel("known accepted, %", **style.LABEL)
+  return figure, panels
+
+
+def corner_text(axes: Axes, *, fontsize: float) -> dict[str, Any]:
+  """Return the look of numbers in the lower right corner: a bad curve passes behind them."""
+  box = {"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 0.5}
+  return {
+    "transform": axes.transAxes, "fontsize": fontsize, "va": "bottom", "ha": "right", "bbox": box
+  }  # fmt: skip
 
 
 def roc(known: np.ndarray, unknown: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -108,8 +149,7 @@ def draw_reliabilities(
     of_network: From head and objective to the reliability of each run.
   """
   top.plot([0, 1], [0, 1], color=style.INK, linewidth=0.8, linestyle=style.DASHED, zorder=0)
-  text = {"transform": top.transAxes, "fontsize": 8.5, "va": "bottom", "ha": "right"}
-  text["bbox"] = {"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 0.5}
+  text = corner_text(top, fontsize=8.5)
   most = 0
   for row, ((head, objective), members) in enumerate(reversed(of_network.items())):
     colour = style.head_colour(head)

@@ -43,27 +43,13 @@ def roc_curves(scores: Mapping[str, np.ndarray]) -> Figure:
   for name, colour in zip(detectors, _BEST, strict=False):
     looks[name] = {"color": colour, "linewidth": 1.5, "zorder": 3}
   shown = [name for name in detectors if looks[name]["color"] != _OTHERS]
-  columns = min(3, len(out_sets))
-  rows = -(-len(out_sets) // columns)
-  width = style.WIDTH * columns / 3 + 0.3 * (3 - columns)
-  figure = style.make_figure(width=width, height=0.7 + 2.6 * rows)
-  grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
-  for axes in grid.flat[len(out_sets) :]:
-    axes.set_visible(False)
-  for axes, out_set in zip(grid.flat, out_sets, strict=False):
-    style.panel(axes, out_set, color=style.UNKNOWN)
-    axes.set(xlim=(-0.01, 1), ylim=(0, 1.015))
-    axes.set_xticks([0, 0.5, 1], labels=["0", "50", "100"])
-    axes.set_yticks([0, 0.5, 0.95], labels=["0", "50", "95"])
+  figure, panels = _panels.roc_panels(out_sets, margin=0.7, height=2.6)
+  for out_set, axes in panels.items():
     for name in reversed(detectors):
       pair = scores[f"{name}|{TEST}"], scores[f"{name}|{out_set}"]
       axes.plot(*_panels.roc(*pair), **looks[name])
     _write_numbers(axes, scores, out_set, {name: looks[name]["color"] for name in shown})
     axes.axhline(0.95, color=style.RULE, linewidth=0.8, zorder=0)
-  for axes in grid[-1]:
-    axes.set_xlabel("unknown accepted, %", **style.LABEL)
-  for axes in grid[:, 0]:
-    axes.set_ylabel("known accepted, %", **style.LABEL)
   others = len(detectors) - len(shown)
   handles = [Line2D([], [], label=_name(name), **looks[name]) for name in shown]
   if others:
@@ -137,8 +123,7 @@ def _draw_small_histogram(
 def _write_numbers(
   axes: Axes, scores: Mapping[str, np.ndarray], out_set: str, colours: Mapping[str, str]
 ) -> None:
-  text = {"transform": axes.transAxes, "fontsize": 8, "va": "bottom", "ha": "right"}
-  text["bbox"] = {"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 0.5}
+  text = _panels.corner_text(axes, fontsize=8)
   for row, (name, colour) in enumerate(reversed(colours.items())):
     number = 100 * auroc(scores[f"{name}|{TEST}"], scores[f"{name}|{out_set}"])
     axes.text(0.99, 0.03 + 0.085 * row, f"{_name(name)} {number:.1f}", color=colour, **text)

@@ -127,26 +127,11 @@ def roc_curves(runs: Sequence[Run], *, detector: str | None = None) -> Figure:
   """
   names = _unknown_names(runs)
   methods = _methods(runs, detector)
-  columns = min(3, len(names))
-  rows = -(-len(names) // columns)
-  figure = style.make_figure(
-    width=style.WIDTH * columns / 3 + 0.3 * (3 - columns), height=0.4 + 2.75 * rows
-  )
-  grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
-  for axes in grid.flat[len(names) :]:
-    axes.set_visible(False)
-  for axes, name in zip(grid.flat, names, strict=False):
-    style.panel(axes, name, color=style.UNKNOWN)
-    axes.set(xlim=(-0.01, 1), ylim=(0, 1.015))
-    axes.set_xticks([0, 0.5, 1], labels=["0", "50", "100"])
-    axes.set_yticks([0, 0.5, 0.95], labels=["0", "50", "95"])
+  figure, panels = _panels.roc_panels(names, margin=0.4, height=2.75)
+  for name, axes in panels.items():
     pairs = {method: _pairs(members, method[1], name) for method, members in methods.items()}
     _panels.draw_rocs(axes, {method: each for method, each in pairs.items() if each})
     axes.axhline(0.95, color=style.RULE, linewidth=0.8, zorder=0)
-  for axes in grid[-1]:
-    axes.set_xlabel("unknown accepted, %", **style.LABEL)
-  for axes in grid[:, 0]:
-    axes.set_ylabel("known accepted, %", **style.LABEL)
   return figure
 
 

@@ -1,19 +1,21 @@
 """Compare detectors on one trained network: numbers, costs and figures."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+import numpy as np
 
 from isomax_jax import _checks, data
 from isomax_jax._files import write_arrays
 from isomax_jax.detectors import DETECTORS, create_detector
 from isomax_jax.evaluation import Record, append_records, detector_plots
-from isomax_jax.evaluation.benchmark import Measurement, relative_times
+from isomax_jax.evaluation.benchmark import Fitted, Measurement, relative_times
 from isomax_jax.evaluation.plots import save_figure
 from isomax_jax.evaluation.runs import TEST, VALIDATION
 from isomax_jax.evaluation.tuning import GRIDS
-from isomax_jax.jobs.measure import Measured, make_records, measure
+from isomax_jax.jobs.measure import make_records, measure
 from isomax_jax.jobs.trained import Trained, load_trained
 from isomax_jax.jobs.unknown import default_out_sets
 
@@ -105,7 +107,13 @@ def benchmark(
   )
   records = [
     *measured.records,
-    *time_records(trained, measured, experiment=experiment, report=report),
+    *time_records(
+      trained,
+      measured.detectors,
+      measured.sets[TEST].images[:_TIMED_IMAGES],
+      experiment=experiment,
+      report=report,
+    ),
   ]
   folder = run_dir / FOLDER
   write_arrays(folder / "scores.npz", measured.scores)
@@ -121,26 +129,29 @@ def benchmark(
 
 def time_records(
   trained: Trained,
-  measured: Measured,
+  detectors: Mapping[str, Fitted],
+  images: np.ndarray,
   *,
   experiment: str,
-  checkpoint: str = "last",
+  rounds: int = 5,
   report: Callable[[str], None] = lambda what: None,
 ) -> list[Record]:
-  """Time the detectors that were measured on a network.
+  """Time detectors on a network; see :func:`isomax_jax.evaluation.benchmark.relative_times`.
 
   Args:
     trained: The network.
-    measured: What was measured of it.
+    detectors: Detectors that were fitted to it, by name.
+    images: One batch of images as stored, uint8.
     experiment: Name of the protocol in the records.
-    checkpoint: Rule that chose the checkpoint, for the records.
+    rounds: How often each has a turn.
     report: Told what is being done.
 
   Returns:
     The forward pass's ``seconds_per_image``, and each detector's ``relative_time``.
   """
-  images = measured.sets[TEST].images[:_TIMED_IMAGES]
-  seconds, times = relative_times(measured.detectors, trained.classifier, images, report=report)
+  seconds, times = relative_times(
+    detectors, trained.classifier, images, rounds=rounds, report=report
+  )
   measurements = [
     Measurement(None, None, "seconds_per_image", seconds, len(images), 0),
     *(
@@ -148,12 +159,7 @@ def time_records(
     ),
   ]
   return make_records(
-    trained,
-    measurements,
-    experiment=experiment,
-    detectors=measured.detectors,
-    checkpoint=checkpoint,
-    seconds=seconds,
+    trained, measurements, experiment=experiment, detectors=detectors, seconds=seconds
   )
 
 
