@@ -264,7 +264,6 @@ def _measure_cells(
     out_sets=list(dict.fromkeys(cell.out_set for cell in cells if cell.out_set)),
     experiment=experiment.name,
     detectors=detectors,
-    checkpoint=cells[0].checkpoint,
     tune_on=experiment.tune_on,
     held_out=experiment.held_out,
     data_dir=data_dir,

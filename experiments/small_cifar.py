@@ -52,7 +52,7 @@ def get_config(cell: Cell) -> TrainConfig:
     data=DataConfig(name=cell.in_set, validation=0),
     model=ModelConfig(name=cell.model, head=cell.head, entropic_scale=cell.entropic_scale),
     optim=OptimConfig(epochs=EPOCHS),
-    run=RunConfig(checkpoint_epochs=2, checkpoints_kept=EPOCHS),
+    run=RunConfig(checkpoint_epochs=2, checkpoint_minutes=None, checkpoints_kept=EPOCHS),
   )
 
 

@@ -32,6 +32,11 @@ def write_atomically(path: Path, data: bytes) -> None:
     temporary.unlink(missing_ok=True)
 
 
+def is_temporary(path: Path) -> bool:
+  """Tell whether a file is what :func:`write_atomically` leaves when it is killed."""
+  return path.name.startswith(".") and path.name.endswith(".tmp")
+
+
 def is_json_object(line: bytes) -> bool:
   """Tell whether a line is a whole JSON object: one cut short lacks its closing brace."""
   try:

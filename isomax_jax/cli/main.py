@@ -19,6 +19,7 @@ _EXTRA_OF_PACKAGE = {
   "PIL": "train",
   "scipy": "train",
   "grain": "train",
+  "filelock": "train",
   "matplotlib": "plots",
   "mlxtend": "quickstart",
   "sklearn": "quickstart",

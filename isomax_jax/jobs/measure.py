@@ -60,7 +60,6 @@ def measure(
   tune_on: str | None = None,
   tune_on_test: bool = False,
   temperature: float | None = None,
-  checkpoint: str = "last",
   held_out: int = 0,
   data_dir: str | os.PathLike[str] | None = None,
   report: Callable[[str], None] = lambda what: None,
@@ -82,7 +81,6 @@ def measure(
     tune_on_test: Whether that set may be one of the out-sets, which favours the detector there.
     temperature: The temperature that was fitted on the run's validation images, to measure the
       probabilities with it too; None where there is none.
-    checkpoint: Rule that chose the checkpoint, for the records.
     held_out: How many of the known test images, drawn by the run's seed, are left out of every
       number, because something is chosen on them.
     data_dir: Where sets are kept; see :func:`isomax_jax.data.load`.
@@ -150,7 +148,6 @@ def measure(
     measurements,
     experiment=experiment,
     detectors=fitted,
-    checkpoint=checkpoint,
     seconds=time.perf_counter() - started,
   )
   return Measured(sets, fitted, refused, scores, records)
@@ -209,7 +206,6 @@ def make_records(
   *,
   experiment: str,
   detectors: Mapping[str, Fitted] = MappingProxyType({}),
-  checkpoint: str = "last",
   seconds: float,
 ) -> list[Record]:
   """Say of measurements what they were made of, with and when.
@@ -219,7 +215,6 @@ def make_records(
     measurements: What was measured of it.
     experiment: Name of the protocol.
     detectors: The detectors that were measured, for their options.
-    checkpoint: Rule that chose the checkpoint.
     seconds: How long the measurements took.
 
   Returns:
@@ -238,7 +233,7 @@ def make_records(
       in_set=str(trained.setup.reference),
       seed=trained.config.seed,
       epochs=trained.config.optim.epochs,
-      checkpoint=checkpoint,
+      checkpoint=trained.checkpoint,
       options=detectors.get(measurement.detector, none).options,
       tuned_on=detectors.get(measurement.detector, none).tuned_on,
       device=surroundings["device"],

@@ -2,18 +2,20 @@
 
 import contextlib
 import json
+import math
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import filelock
 import jax
 import numpy as np
 
 from isomax_jax import data
-from isomax_jax._files import write_atomically
+from isomax_jax._files import is_temporary, write_atomically
 from isomax_jax.decision import choose_threshold
 from isomax_jax.detectors import create_detector
 from isomax_jax.evaluation.benchmark import Fitted, score_sets
@@ -43,10 +45,10 @@ from isomax_jax.training import (
   train_step,
 )
 from isomax_jax.training.checkpoints import Checkpoints
-from isomax_jax.training.clock import Clock
 from isomax_jax.training.interruption import Interruption, listen
 from isomax_jax.training.mosaics import GROUP
 from isomax_jax.training.optim import sgd
+from isomax_jax.training.tally import Tally
 from isomax_jax.training.writers import JsonLinesWriter, TensorBoardWriter, Writer
 
 # The detector whose threshold a run keeps: the one its head was proposed with.
@@ -57,6 +59,8 @@ DETECTOR_OF_HEAD = {
   "softmax": "maximum_probability",
 }
 TPR = 0.95
+# In a run directory, the file that the process that trains in it locks.
+LOCK = ".lock"
 
 
 def _fractional_probability(config: TrainConfig, setup: Setup) -> Objective:
@@ -126,8 +130,9 @@ def train(
     interruption: Looked at between steps; None listens to SIGINT and SIGTERM.
 
   Raises:
-    ValueError: If the config names something unknown, or the directory holds a run of another
-      config.
+    ValueError: If the config names something unknown, the directory holds a run of another
+      config, another process is training in it, or all its checkpoints are damaged.
+    OSError: If the directory cannot be written to; what was saved before is intact.
     FloatingPointError: If the loss stops being finite.
     Interrupted: If it was asked to stop; the state is saved.
   """
@@ -139,42 +144,35 @@ def train(
     streamed=streamed, outliers_streamed=None if outliers is None else outliers.streamed
   )
   runner, axis_name = _make_runner(config, setup, fetch)
-  _open_workdir(workdir, config, fresh=fresh)
-  _keep_spec(workdir, setup.spec)
-  if (workdir / "decision.json").exists():
-    return  # It is the last thing that a run writes.
-  read = data.open_split if streamed else data.load
-  training, validation = data.split_validation(
-    read(setup.reference.name, "train", classes=setup.reference.classes, data_dir=data_dir),
-    config.data.validation,
-    seed=config.seed,
-  )
-  if streamed:
-    validation = validation.read_all()
-  source, draws = open_batches(training, config, None if outliers is None else outliers.open())
-  schedule = _schedule(config, len(training.labels))
-  key = jax.random.key(config.seed)
-  initial_key, step_key = jax.random.split(key)
-  state = runner.replicate(
-    create_state(
-      make_model(config, setup, axis_name=axis_name),
-      sgd(config.optim, total_steps=schedule.total),
-      initial_key,
-      setup.spec.image_shape,
+  with _open_workdir(workdir, config, setup.spec, fresh=fresh):
+    if (workdir / "decision.json").exists():
+      return  # It is the last thing that a run writes.
+    read = data.open_split if streamed else data.load
+    training, validation = data.split_validation(
+      read(setup.reference.name, "train", classes=setup.reference.classes, data_dir=data_dir),
+      config.data.validation,
+      seed=config.seed,
     )
-  )
-  forward = make_forward(make_model(config, setup), setup)
-  with contextlib.closing(
-    Checkpoints(workdir / "checkpoints", kept=config.run.checkpoints_kept)
-  ) as checkpoints:
-    clock = Clock()
-    if checkpoints.latest_step() is not None:
-      state, clock = checkpoints.restore(state)
+    if streamed:
+      validation = validation.read_all()
+    source, draws = open_batches(training, config, None if outliers is None else outliers.open())
+    schedule = _schedule(config, len(training.labels))
+    initial_key, step_key = jax.random.split(jax.random.key(config.seed))
+    state = runner.replicate(
+      create_state(
+        make_model(config, setup, axis_name=axis_name),
+        sgd(config.optim, total_steps=schedule.total),
+        initial_key,
+        setup.spec.image_shape,
+      )
+    )
+    forward = make_forward(make_model(config, setup), setup)
     with contextlib.ExitStack() as stack:
-      writers = [
-        stack.enter_context(writer)
-        for writer in _writers(workdir, config, int(state.step), schedule.total, progress)
-      ]
+      checkpoints = stack.enter_context(contextlib.closing(_open_checkpoints(workdir, config)))
+      tally = Tally()
+      restored = checkpoints.restore_last(state)
+      if restored is not None:
+        state, tally = restored[0], Tally.from_json(restored[1])
       state = loop.fit(
         state,
         runner=runner,
@@ -183,17 +181,22 @@ def train(
         key=runner.replicate(step_key),
         batch_size=config.optim.batch_size,
         schedule=schedule,
-        clock=clock,
+        tally=tally,
         checkpoints=checkpoints,
         validate=partial(_validate, forward, config.model.entropic_scale, validation)
         if len(validation.labels)
         else None,
-        writers=writers,
+        writers=[
+          stack.enter_context(writer)
+          for writer in _writers(workdir, config, int(state.step), schedule.total, progress)
+        ],
         interruption=stack.enter_context(listen()) if interruption is None else interruption,
       )
-  if len(validation.labels):
-    decision = _decide(Trained(config, setup, state.variables, forward), validation)
-    write_atomically(workdir / "decision.json", _json_bytes(decision))
+      if config.optim.select == "best":
+        state, _ = checkpoints.restore(state, step=checkpoints.best_step())
+    if len(validation.labels):
+      decision = _decide(Trained(config, setup, state.variables, forward), validation)
+      write_atomically(workdir / "decision.json", _json_bytes(decision))
 
 
 class _Outliers(NamedTuple):
@@ -242,28 +245,57 @@ def _make_runner(
   return runner, axis_name
 
 
-def _open_workdir(workdir: Path, config: TrainConfig, *, fresh: bool) -> None:
-  """Make the directory a run of this config, or check that it is one."""
-  path = workdir / "config.json"
-  if not path.exists():
-    if workdir.exists() and any(workdir.iterdir()):
-      raise ValueError(f"{workdir} is neither empty nor a run directory: choose another")
-  elif fresh:
-    _clear(workdir)
-  else:
-    different = differences(read_config(workdir), config)
-    if different:
-      raise ValueError(
-        f"{workdir} holds a run of another config ({'; '.join(different)}); "
-        "choose another directory, or start it afresh"
-      )
+@contextlib.contextmanager
+def _open_workdir(
+  workdir: Path, config: TrainConfig, spec: data.DataSpec, *, fresh: bool
+) -> Iterator[None]:
+  """Make the directory a run of this config, or check that it is one, and keep others out."""
+  if not (workdir / "config.json").exists() and _holds_something_else(workdir):
+    raise ValueError(f"{workdir} is neither empty nor a run directory: choose another")
   workdir.mkdir(parents=True, exist_ok=True)
-  write_atomically(path, _json_bytes(to_json(config)))
-  write_atomically(workdir / "environment.json", _json_bytes(environment()))
+  with _lock(workdir):
+    if (workdir / "config.json").exists():
+      if fresh:
+        _clear(workdir)
+      else:
+        _check_same_run(workdir, config, spec)
+    write_atomically(workdir / "config.json", _json_bytes(to_json(config)))
+    write_atomically(workdir / "environment.json", _json_bytes(environment()))
+    write_atomically(workdir / SPEC_FILE, _json_bytes(data.spec_to_json(spec)))
+    yield
 
 
-def _keep_spec(workdir: Path, spec: data.DataSpec) -> None:
-  """Keep the set's description with the run, or check that it is the one that is there."""
+def _holds_something_else(workdir: Path) -> bool:
+  """Tell whether a directory holds more than what a run leaves that was killed at its start."""
+  if not workdir.is_dir():
+    return workdir.exists()
+  return any(path.name != LOCK and not is_temporary(path) for path in workdir.iterdir())
+
+
+@contextlib.contextmanager
+def _lock(workdir: Path) -> Iterator[None]:
+  """Keep other processes from training in a directory; the system lets go of it at any end."""
+  lock = filelock.FileLock(workdir / LOCK)
+  try:
+    lock.acquire(blocking=False)
+  except filelock.Timeout:
+    raise ValueError(
+      f"another process is training in {workdir}: let it end, or choose another directory"
+    ) from None
+  try:
+    yield
+  finally:
+    lock.release()
+
+
+def _check_same_run(workdir: Path, config: TrainConfig, spec: data.DataSpec) -> None:
+  """Check that a directory's run is of this config and of the set that is there."""
+  different = differences(read_config(workdir), config)
+  if different:
+    raise ValueError(
+      f"{workdir} holds a run of another config ({'; '.join(different)}); "
+      "choose another directory, or start it afresh"
+    )
   before = read_spec(workdir) or spec
   for field in ("image_shape", "class_names", "splits"):
     if getattr(before, field) != getattr(spec, field):
@@ -271,7 +303,6 @@ def _keep_spec(workdir: Path, spec: data.DataSpec) -> None:
         f"{workdir} holds a run on {spec.name} with other {field}; choose another directory, or "
         "start it afresh"
       )
-  write_atomically(workdir / SPEC_FILE, _json_bytes(data.spec_to_json(spec)))
 
 
 def _clear(workdir: Path) -> None:
@@ -283,6 +314,14 @@ def _clear(workdir: Path) -> None:
       path.unlink()
 
 
+def _open_checkpoints(workdir: Path, config: TrainConfig) -> Checkpoints:
+  return Checkpoints(
+    workdir / "checkpoints",
+    kept=config.run.checkpoints_kept,
+    keep_best=config.optim.select == "best",
+  )
+
+
 def _schedule(config: TrainConfig, examples: int) -> loop.Schedule:
   """Turn the config's epochs into steps."""
   steps_per_epoch = examples / config.optim.batch_size
@@ -290,20 +329,15 @@ def _schedule(config: TrainConfig, examples: int) -> loop.Schedule:
   def steps(epochs: float) -> int:
     return max(1, round(epochs * steps_per_epoch))
 
-  log = steps(config.run.log_epochs)
-
-  def lines(epochs: float) -> int:
-    # A checkpoint ends a line of the log: between lines it would cut one in two.
-    return log * max(1, round(steps(epochs) / log))
-
   per_dispatch = config.run.steps_per_dispatch or (1 if jax.default_backend() == "cpu" else 50)
   return loop.Schedule(
     total=steps(config.optim.epochs),
     steps_per_epoch=steps_per_epoch,
     per_dispatch=per_dispatch,
-    log=log,
-    validate=lines(config.run.validate_epochs),
-    checkpoint=lines(config.run.checkpoint_epochs),
+    log=steps(config.run.log_epochs),
+    validate=steps(config.run.validate_epochs),
+    checkpoint=steps(config.run.checkpoint_epochs),
+    checkpoint_seconds=60 * (config.run.checkpoint_minutes or math.inf),
   )
 
 

@@ -23,6 +23,7 @@ from isomax_jax.training.optim import sgd
 # In a run directory, the description of the set that it was trained on: enough to predict where
 # the set itself is not.
 SPEC_FILE = "data.json"
+BEST = "best on validation"
 
 
 class Trained(NamedTuple):
@@ -33,12 +34,14 @@ class Trained(NamedTuple):
     setup: What follows from the config.
     variables: Parameters and statistics.
     forward: Jitted function of variables and stored images to outputs.
+    checkpoint: Rule that chose the checkpoint, as records give it.
   """
 
   config: TrainConfig
   setup: Setup
   variables: Any
   forward: Forward
+  checkpoint: str = "last"
 
   @property
   def classifier(self) -> Classifier:
@@ -60,19 +63,19 @@ class Trained(NamedTuple):
 
 
 def load_trained(run_dir: str | os.PathLike[str], *, epoch: float | None = None) -> Trained:
-  """Load the network of a run directory from its last checkpoint, or from that of an epoch.
+  """Load the network of a run directory.
 
   Args:
     run_dir: The run directory.
-    epoch: The epoch after which the checkpoint was written; None takes the last one. Checkpoints
-      end a line of the log, so the step is the nearest within a quarter of an epoch.
+    epoch: The epoch after which the checkpoint was written, give or take a quarter of one. None
+      takes the last one or, where the config selects it, the best.
 
   Returns:
     The network.
 
   Raises:
-    ValueError: If the directory is not a run, its training has not got to a checkpoint, or
-      that of the epoch is not kept.
+    ValueError: If the directory is not a run, its training has not got to a checkpoint, that of
+      the epoch is not kept, or the checkpoint is damaged.
   """
   run_dir = Path(run_dir)
   config = read_config(run_dir)
@@ -86,10 +89,17 @@ def load_trained(run_dir: str | os.PathLike[str], *, epoch: float | None = None)
   )
   if not (run_dir / "checkpoints").is_dir():
     raise ValueError(f"{run_dir} has no checkpoint yet: train it first")
-  with contextlib.closing(Checkpoints(run_dir / "checkpoints", kept=None)) as checkpoints:
-    step = None if epoch is None else _step_of(epoch, run_dir, checkpoints)
+  with contextlib.closing(Checkpoints(run_dir / "checkpoints", read_only=True)) as checkpoints:
+    if epoch is not None:
+      step, rule = _step_of(epoch, run_dir, checkpoints), f"epoch {epoch:g}"
+    elif config.optim.select == "best":
+      step, rule = checkpoints.best_step(), BEST
+    else:
+      step, rule = checkpoints.latest_step(), "last"
+    if step is None:
+      raise ValueError(f"{run_dir} has no checkpoint yet: train it first")
     state, _ = checkpoints.restore(state, step=step)
-  return Trained(config, setup, state.variables, make_forward(model, setup))
+  return Trained(config, setup, state.variables, make_forward(model, setup), rule)
 
 
 def _step_of(epoch: float, run_dir: Path, checkpoints: Checkpoints) -> int:

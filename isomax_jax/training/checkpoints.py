@@ -1,86 +1,258 @@
-"""Checkpoints: the state and the clock, whole or absent."""
+"""Checkpoints: a state and notes beside it, whole or absent, and never restored damaged."""
 
+import contextlib
+import hashlib
+import json
 import logging
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
+from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
 
-from isomax_jax.training.clock import Clock
+from isomax_jax._files import read_json, write_atomically
 from isomax_jax.training.state import TrainState
+
+MANIFEST = "manifest.json"
+"""In a checkpoint, the SHA-256 of each of its files; written last."""
+# Orbax changes it once more when all is written; nothing that is restored is in it.
+_UNVERIFIED = (MANIFEST, "_CHECKPOINT_METADATA")
+
+_logger = logging.getLogger(__name__)
+
+
+class DamagedCheckpoint(ValueError):  # noqa: N818 (it says what it is)
+  """The files of a checkpoint are not those that were written."""
 
 
 class Checkpoints:
   """The checkpoints of a run directory, saved in the background.
 
+  Orbax writes a checkpoint into a temporary folder and renames it when all is there. Just before,
+  a manifest of hashes is written, which is verified before anything is restored: Orbax itself
+  restores a flipped bit without a word.
+
   Args:
-    directory: Folder of the checkpoints; made at the first save.
+    directory: Folder of the checkpoints; made if it is not there, unless only read.
     kept: How many of the last ones stay on disk; None keeps all.
+    keep_best: Whether the one of highest validation accuracy stays too.
+    read_only: Whether nothing is to be changed, since another process may be writing.
   """
 
-  def __init__(self, directory: Path, *, kept: int | None):
-    logging.getLogger("absl").setLevel(logging.ERROR)
-    options = ocp.CheckpointManagerOptions(max_to_keep=kept, create=True)
-    handlers = {"state": ocp.StandardCheckpointHandler(), "clock": ocp.JsonCheckpointHandler()}
-    self._manager = ocp.CheckpointManager(
-      Path(directory).absolute(), options=options, item_handlers=handlers
+  def __init__(
+    self,
+    directory: Path,
+    *,
+    kept: int | None = None,
+    keep_best: bool = False,
+    read_only: bool = False,
+  ):
+    # What Orbax logs of a failed save is raised as well.
+    logging.getLogger("absl").setLevel(logging.CRITICAL)
+    self.keep_best = keep_best
+    self._directory = Path(directory).absolute()
+    self._saving: int | None = None
+    self._failed = False
+    policies = [LatestN(n=kept)]
+    if keep_best:
+      policies.append(BestN(get_metric_fn=_accuracy, n=1, keep_checkpoints_without_metrics=False))
+    options = ocp.CheckpointManagerOptions(
+      preservation_policy=AnyPreservationPolicy(policies),
+      best_fn=_accuracy,
+      read_only=read_only,
+      create=not read_only,
+      cleanup_tmp_directories=not read_only,
+      async_options=ocp.AsyncOptions(post_finalization_callback=self._write_manifest),
     )
+    handlers = {"state": ocp.StandardCheckpointHandler(), "notes": ocp.JsonCheckpointHandler()}
+    self._manager = ocp.CheckpointManager(self._directory, options=options, item_handlers=handlers)
 
   def latest_step(self) -> int | None:
     """Return the step of the last whole checkpoint, or None."""
     return self._manager.latest_step()
 
+  def best_step(self) -> int | None:
+    """Return the step of the checkpoint of highest validation accuracy, or None."""
+    return self._manager.best_step()
+
   def steps(self) -> list[int]:
     """Return the steps of all whole checkpoints in their order."""
     return sorted(self._manager.all_steps())
 
-  def save(self, state: TrainState, clock: Clock) -> None:
-    """Save in the background; a step that is there already is left as it is."""
+  def save(
+    self, state: TrainState, notes: Mapping[str, Any], *, accuracy: float | None = None
+  ) -> None:
+    """Save in the background; a step that is there already is left as it is.
+
+    Args:
+      state: The state.
+      notes: Plain values to keep beside it.
+      accuracy: Its accuracy on validation images, if it was measured.
+
+    Raises:
+      OSError: If this checkpoint, or the one before it, could not be written.
+    """
     step = int(state.step)
     if step == self._manager.latest_step():
       return
-    self._manager.save(
-      step,
-      args=ocp.args.Composite(
-        state=ocp.args.StandardSave(_arrays(state)),
-        clock=ocp.args.JsonSave({"seconds": clock.seconds}),
-      ),
-    )
+    with self._failing_in_one_line():
+      self._manager.wait_until_finished()
+      self._saving = step
+      self._manager.save(
+        step,
+        metrics=None if accuracy is None else {"accuracy": accuracy},
+        args=ocp.args.Composite(
+          state=ocp.args.StandardSave(_arrays(state)), notes=ocp.args.JsonSave(dict(notes))
+        ),
+      )
 
-  def restore(self, state: TrainState, *, step: int | None = None) -> tuple[TrainState, Clock]:
+  def restore(
+    self, state: TrainState, *, step: int | None = None
+  ) -> tuple[TrainState, dict[str, Any]]:
     """Restore a checkpoint onto the devices, and with the shapes, of ``state``.
 
     Args:
       state: The state to restore into.
       step: The checkpoint's step; None takes the last one.
 
+    Returns:
+      The state and its notes.
+
     Raises:
       FileNotFoundError: If there is none.
+      DamagedCheckpoint: If its files are not those that were written.
       ValueError: If its arrays are not those of ``state``.
     """
+    with self._failing_in_one_line():
+      self._manager.wait_until_finished()
     step = self._manager.latest_step() if step is None else step
     if step is None:
-      raise FileNotFoundError(f"no checkpoint in {self._manager.directory}")
+      raise FileNotFoundError(f"no checkpoint in {self._directory}")
+    damage = find_damage(self._directory / str(step))
+    if damage:
+      raise DamagedCheckpoint(f"checkpoint {step} in {self._directory} is damaged: {damage}")
     abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, _arrays(state))
     different = _differences(self._manager.item_metadata(step).state.tree, abstract)
     if different:
       raise ValueError(
-        f"checkpoint {step} in {self._manager.directory} is not of this network: "
-        + "; ".join(different)
+        f"checkpoint {step} in {self._directory} is not of this network: " + "; ".join(different)
       )
     restored = self._manager.restore(
       step,
       args=ocp.args.Composite(
-        state=ocp.args.StandardRestore(abstract), clock=ocp.args.JsonRestore()
+        state=ocp.args.StandardRestore(abstract), notes=ocp.args.JsonRestore()
       ),
     )
-    return state.replace(**restored.state), Clock(restored.clock["seconds"])
+    return state.replace(**restored.state), restored.notes
+
+  def restore_last(self, state: TrainState) -> tuple[TrainState, dict[str, Any]] | None:
+    """Restore the last checkpoint that is not damaged; None if there is no checkpoint.
+
+    Later ones are set aside under a name of their own, and a warning is logged of each.
+
+    Args:
+      state: The state to restore into.
+
+    Raises:
+      DamagedCheckpoint: If all are damaged; they are left as they are.
+      ValueError: If the arrays are not those of ``state``.
+    """
+    steps = self.steps()
+    damages = {}
+    for step in reversed(steps):
+      damage = find_damage(self._directory / str(step))
+      if damage is None:
+        break
+      damages[step] = damage
+    else:
+      if damages:
+        listed = "; ".join(f"{step}: {damage}" for step, damage in damages.items())
+        raise DamagedCheckpoint(f"no checkpoint in {self._directory} is undamaged ({listed})")
+      return None
+    for damaged, damage in damages.items():
+      aside = _set_aside(self._directory / str(damaged))
+      _logger.warning(
+        "checkpoint %d is damaged (%s): set aside as %s, going on from step %d",
+        damaged, damage, aside, step,
+      )  # fmt: skip
+    self._manager.reload()
+    return self.restore(state, step=step)
 
   def close(self) -> None:
-    """Wait until everything is on disk."""
-    self._manager.wait_until_finished()
-    self._manager.close()
+    """Wait until everything is on disk.
+
+    Raises:
+      OSError: If the last checkpoint could not be written.
+    """
+    if self._failed:
+      return  # It is closed, and what there was to say has been said.
+    with self._failing_in_one_line():
+      self._manager.close()
+
+  def _write_manifest(self) -> None:
+    """Hash what was written, before the folder gets its name."""
+    for folder in self._directory.glob(f"{self._saving}.orbax-checkpoint-tmp*"):
+      files = sorted(path for path in folder.rglob("*") if path.is_file())
+      names = {path: path.relative_to(folder).as_posix() for path in files}
+      digests = {name: _digest(path) for path, name in names.items() if name not in _UNVERIFIED}
+      write_atomically(folder / MANIFEST, (json.dumps({"sha256": digests}) + "\n").encode())
+
+  @contextlib.contextmanager
+  def _failing_in_one_line(self) -> Iterator[None]:
+    try:
+      yield
+    except Exception as error:
+      # The storage layer adds where in its source an error arose.
+      reason = " ".join(str(error).partition("[source locations")[0].split())
+      self._failed = True
+      # Each of its threads raises the error once more.
+      with contextlib.suppress(Exception):
+        self._manager.close()
+      with contextlib.suppress(Exception):
+        self._manager.close()
+      self._manager.reload()
+      whole = ", ".join(map(str, self.steps())) or "none"
+      raise OSError(
+        f"checkpoint {self._saving} could not be saved in {self._directory} ({reason}); "
+        f"whole ones: {whole}"
+      ) from error
+
+
+def find_damage(folder: Path) -> str | None:
+  """Tell what is wrong with the files of a checkpoint; None if they are what was written."""
+  if not (folder / MANIFEST).is_file():
+    return f"{MANIFEST} is missing"
+  try:
+    digests = read_json(folder / MANIFEST)["sha256"]
+    for name, digest in digests.items():
+      if not (folder / name).is_file():
+        return f"{name} is missing"
+      if _digest(folder / name) != digest:
+        return f"{name} is not what was written"
+  except (AttributeError, KeyError, TypeError, ValueError):
+    return f"{MANIFEST} is not what was written"
+  except OSError as error:
+    return str(error)
+  return None
+
+
+def _digest(path: Path) -> str:
+  with path.open("rb") as file:
+    return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _set_aside(folder: Path) -> Path:
+  """Give a folder a name that is no checkpoint's."""
+  number = 1
+  while (aside := folder.with_name(f"{folder.name}.damaged-{number}")).exists():
+    number += 1
+  return folder.rename(aside)
+
+
+def _accuracy(metrics: Mapping[str, float]) -> float:
+  return metrics["accuracy"]
 
 
 def _arrays(state: TrainState) -> dict:

@@ -114,6 +114,8 @@ class OptimConfig:
   """Nesterov momentum."""
   weight_decay: float = 1e-4
   """Decay of every parameter, BatchNorm's and the prototypes too."""
+  select: Literal["last", "best"] = "last"
+  """Weights to end with: the last, or those of highest accuracy on the validation images."""
 
   def __post_init__(self):
     for name in ("epochs", "batch_size", "learning_rate", "decay"):
@@ -124,6 +126,7 @@ class OptimConfig:
       raise ValueError(f"optim.weight_decay must not be negative, got {self.weight_decay}")
     if not all(0 < milestone < 1 for milestone in self.milestones):
       raise ValueError(f"optim.milestones must be in (0, 1), got {self.milestones}")
+    _checks.one_of("optim.select", self.select, ("last", "best"))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -144,6 +147,8 @@ class RunConfig:
   """Epochs between validations."""
   checkpoint_epochs: float = 10.0
   """Epochs between checkpoints; one more is written at the end."""
+  checkpoint_minutes: float | None = 10.0
+  """Minutes without a checkpoint after which one is written all the same. None: never."""
   checkpoints_kept: int = 2
   """How many of the last checkpoints stay on disk."""
   tensorboard: bool = False
@@ -156,8 +161,9 @@ class RunConfig:
       raise ValueError(f"run.workers must not be negative, got {self.workers}")
     for name in ("log_epochs", "validate_epochs", "checkpoint_epochs", "checkpoints_kept"):
       _checks.positive(f"run.{name}", getattr(self, name))
-    if self.steps_per_dispatch is not None:
-      _checks.positive("run.steps_per_dispatch", self.steps_per_dispatch)
+    for name in ("steps_per_dispatch", "checkpoint_minutes"):
+      if getattr(self, name) is not None:
+        _checks.positive(f"run.{name}", getattr(self, name))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -180,6 +186,8 @@ class TrainConfig:
   def __post_init__(self):
     if not 0 <= self.seed < 2**32:
       raise ValueError(f"seed must be in [0, 2**32), got {self.seed}")
+    if self.optim.select == "best" and not self.data.validation:
+      raise ValueError("optim.select best needs validation images, got data.validation 0")
 
 
 def to_json(config: TrainConfig) -> dict[str, Any]:

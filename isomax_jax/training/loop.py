@@ -9,15 +9,15 @@ import jax
 import numpy as np
 
 from isomax_jax.training.checkpoints import Checkpoints
-from isomax_jax.training.clock import Clock
 from isomax_jax.training.interruption import Interrupted, Interruption
 from isomax_jax.training.parallel import Run, Runner
 from isomax_jax.training.state import TrainState
+from isomax_jax.training.tally import Tally
 from isomax_jax.training.writers import Writer
 
 
 class Schedule(NamedTuple):
-  """When things happen, in steps."""
+  """When things happen, in steps; a checkpoint is also due after so many seconds without one."""
 
   total: int
   steps_per_epoch: float
@@ -25,6 +25,7 @@ class Schedule(NamedTuple):
   log: int
   validate: int
   checkpoint: int
+  checkpoint_seconds: float
 
 
 def fit(
@@ -36,7 +37,7 @@ def fit(
   key: jax.Array,
   batch_size: int,
   schedule: Schedule,
-  clock: Clock,
+  tally: Tally,
   checkpoints: Checkpoints,
   validate: Callable[[TrainState], dict[str, float]] | None,
   writers: Sequence[Writer],
@@ -52,8 +53,9 @@ def fit(
     key: The run's random key.
     batch_size: Examples a step over all devices.
     schedule: When things happen.
-    clock: Time spent so far.
-    checkpoints: Where the state is saved, on the interval and at the end.
+    tally: What was counted so far.
+    checkpoints: Where the state is saved: on the intervals, when stopped, at the end, and after
+      each validation if they keep the best.
     validate: Function of the state to metrics of the validation images, if there are any.
     writers: Take the metrics.
     interruption: Looked at after each dispatch.
@@ -65,56 +67,71 @@ def fit(
     FloatingPointError: If the loss is not finite; no such state is saved.
     Interrupted: If the run was asked to stop; its state is saved.
   """
-  step = logged = int(state.step)
+  step = int(state.step)
   stream = draws(step)
   compiled: dict[int, Run] = {}
   pending: list[Any] = []
-  compile_seconds = 0.0
+  saved = time.monotonic()
 
   def write(split: str, metrics: dict[str, float]) -> None:
     for writer in writers:
       writer(step, {"epoch": step / schedule.steps_per_epoch, "split": split, **metrics})
 
-  def log() -> None:
-    """Write the means since the last line; the only place that waits for the steps."""
-    nonlocal logged, compile_seconds
-    values = jax.device_get(pending)
-    seconds = clock.lap()
-    means = {name: float(np.mean(np.concatenate([v[name] for v in values]))) for name in values[0]}
-    if not np.isfinite(means["loss"]):
+  def count() -> None:
+    """Count what the steps gave; the only place that waits for them."""
+    for metrics in jax.device_get(pending):
+      tally.add(metrics)
+    tally.stop()
+    pending.clear()
+    if not np.isfinite(tally.line_sums["loss"]):
       raise FloatingPointError(
-        f"the loss is not finite between steps {logged} and {step}; "
+        f"the loss is not finite between steps {step - tally.line_steps} and {step}; "
         f"last good checkpoint: {checkpoints.latest_step() or 'none'}"
       )
-    means["images_per_second"] = (step - logged) * batch_size / seconds
-    if compile_seconds:
-      means["compile_seconds"] = compile_seconds
-    write("train", means)
-    logged, compile_seconds = step, 0.0
-    pending.clear()
+
+  def log() -> None:
+    """Write the means since the last line."""
+    speed = tally.line_steps * batch_size / tally.line_seconds
+    compiling = tally.line_compile_seconds
+    means = {**tally.take_means(), "images_per_second": speed}
+    write("train", means | ({"compile_seconds": compiling} if compiling else {}))
 
   while step < schedule.total:
-    count = min(schedule.per_dispatch, schedule.total - step)
-    drawn = jax.tree.map(lambda *leaves: np.stack(leaves), *itertools.islice(stream, count))
-    if count not in compiled:
-      clock.stop()
+    steps = min(schedule.per_dispatch, schedule.total - step)
+    drawn = jax.tree.map(lambda *leaves: np.stack(leaves), *itertools.islice(stream, steps))
+    if steps not in compiled:
+      tally.stop()
       started = time.perf_counter()
-      compiled[count] = runner.compile(state, source, drawn, key)
-      compile_seconds += time.perf_counter() - started
-    clock.start()
-    state, metrics = compiled[count](state, source, drawn, key)
+      compiled[steps] = runner.compile(state, source, drawn, key)
+      tally.line_compile_seconds += time.perf_counter() - started
+    tally.start()
+    state, metrics = compiled[steps](state, source, drawn, key)
     pending.append(metrics)
-    previous, step = step, step + count
+    previous, step = step, step + steps
     last = step == schedule.total
     stopping = bool(interruption)
-    saving = last or stopping or _crossed(schedule.checkpoint, previous, step)
-    if saving or _crossed(schedule.log, previous, step):
+    logging = last or _crossed(schedule.log, previous, step)
+    validating = validate is not None and (last or _crossed(schedule.validate, previous, step))
+    saving = (
+      last
+      or stopping
+      or _crossed(schedule.checkpoint, previous, step)
+      or (validating and checkpoints.keep_best)
+      or time.monotonic() - saved > schedule.checkpoint_seconds
+    )
+    if logging or saving:
+      count()
+    if logging:
       log()
-    if validate is not None and (last or _crossed(schedule.validate, previous, step)):
-      clock.stop()
-      write("validation", validate(state))
+    accuracy = None
+    if validating:
+      tally.stop()
+      measured = validate(state)
+      write("validation", measured)
+      accuracy = measured.get("accuracy")
     if saving:
-      checkpoints.save(state, clock)
+      checkpoints.save(state, tally.to_json(), accuracy=accuracy)
+      saved = time.monotonic()
     if stopping and not last:
       raise Interrupted(f"stopped at step {step} of {schedule.total}", interruption.signal)
   return state

@@ -1,6 +1,9 @@
 import dataclasses
 import json
+import logging
 import signal
+import subprocess
+import sys
 from functools import partial
 
 import chex
@@ -93,6 +96,89 @@ def test_fresh_starts_over_and_keeps_strangers_files(tmp_path, digits_dir):
   assert json.loads((tmp_path / "run" / "config.json").read_text())["seed"] == 5
   assert (tmp_path / "run" / "notes.txt").read_text() == "mine"
   assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == 2
+
+
+def digits_config(*, select="last", **options):
+  return TrainConfig(
+    data=DataConfig(name="mnist_5k:0,1"),
+    optim=OptimConfig(epochs=4, batch_size=32, learning_rate=0.05, select=select),
+    run=RunConfig(strategy="sharded", log_epochs=1, validate_epochs=1, **options),
+  )
+
+
+def test_the_best_network_is_what_the_run_ends_with(tmp_path, digits_dir, monkeypatch):
+  """Accuracies are made up: that after two epochs is the best."""
+  accuracies = iter([0.3, 0.9, 0.5, 0.6, 0.8])
+  monkeypatch.setattr(
+    "isomax_jax.jobs.train._validate", lambda *arguments: {"accuracy": next(accuracies)}
+  )
+  config = digits_config(select="best", checkpoints_kept=1)
+  train(config, tmp_path / "run", data_dir=digits_dir)
+  trained = load_trained(tmp_path / "run")
+  assert trained.checkpoint == "best on validation"
+  chex.assert_trees_all_equal(trained.variables, load_trained(tmp_path / "run", epoch=2).variables)
+  monkeypatch.undo()
+  evaluate(tmp_path / "run", out_sets=["mnist_5k:2"], data_dir=digits_dir)
+  run = read_run(tmp_path / "run")
+  assert {record.checkpoint for record in run.records} == {"best on validation"}
+  scores = run.scores["entropic_score|validation"]
+  assert 0.95 <= np.mean(scores >= run.decision["threshold"]) < 1
+
+
+def test_the_best_network_needs_validation_images():
+  with pytest.raises(ValueError, match=r"optim.select best needs validation images, got .*n 0$"):
+    TrainConfig(data=DataConfig(validation=0.0), optim=OptimConfig(select="best"))
+
+
+def test_two_processes_do_not_train_in_one_directory(tmp_path, digits_dir):
+  code = (
+    "import contextlib, sys; from pathlib import Path; from isomax_jax.jobs.train import _lock\n"
+    "with _lock(Path(sys.argv[1])): print('locked', flush=True); sys.stdin.read()"
+  )
+  workdir = tmp_path / "run"
+  workdir.mkdir()
+  other = subprocess.Popen(
+    [sys.executable, "-c", code, workdir], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+  )
+  assert other.stdout.readline() == b"locked\n"
+  with pytest.raises(ValueError, match=r"another process is training in .*run: let it end"):
+    train(TrainConfig(), workdir, data_dir=digits_dir)
+  assert [path.name for path in workdir.iterdir()] == [".lock"]
+  other.kill()
+  other.communicate()
+  config = TrainConfig(data=DataConfig(name="mnist_5k:0,1"), optim=OptimConfig(epochs=1))
+  train(config, workdir, data_dir=digits_dir)  # A lock does not outlive its process.
+  assert (workdir / "decision.json").exists()
+
+
+def test_what_a_run_killed_at_its_start_leaves_is_no_obstacle(tmp_path, digits_dir):
+  (tmp_path / ".lock").touch()
+  (tmp_path / ".config.json.123.tmp").write_text("{")
+  config = TrainConfig(data=DataConfig(name="mnist_5k:0,1"), optim=OptimConfig(epochs=1))
+  train(config, tmp_path, data_dir=digits_dir)
+  assert (tmp_path / "decision.json").exists()
+
+
+def test_a_damaged_checkpoint_costs_an_interval_and_no_number(tmp_path, digits_dir, caplog):
+  """The last checkpoint of a stopped run has a flipped bit."""
+  config = digits_config(checkpoint_epochs=1)
+  runs = tmp_path / "whole", tmp_path / "damaged"
+  train(config, runs[0], data_dir=digits_dir)
+  with pytest.raises(Interrupted):
+    train(config, runs[1], data_dir=digits_dir, interruption=StopAt(20))
+  folder = max((runs[1] / "checkpoints").iterdir(), key=lambda path: int(path.name))
+  file = max((folder / "state").rglob("d/*"), key=lambda path: path.stat().st_size)
+  content = bytearray(file.read_bytes())
+  content[len(content) // 2] ^= 1
+  file.write_bytes(content)
+  with pytest.raises(ValueError, match=rf"checkpoint {folder.name} in .* is damaged: state/"):
+    load_trained(runs[1])
+  with caplog.at_level(logging.WARNING):
+    train(config, runs[1], data_dir=digits_dir)
+  assert f"checkpoint {folder.name} is damaged" in caplog.text
+  chex.assert_trees_all_equal(*(load_trained(run).variables for run in runs))
+  rows = [[(r["step"], r["split"], r["loss"]) for r in read_run(run).metrics] for run in runs]
+  assert rows[0] == rows[1]
 
 
 def test_without_validation_there_is_no_decision(tmp_path, digits_dir):

@@ -1,32 +1,57 @@
 import contextlib
+import logging
+import resource
+import shutil
 
 import chex
 import jax
+import jax.numpy as jnp
 import pytest
 
-from isomax_jax.training.checkpoints import Checkpoints
-from isomax_jax.training.clock import Clock
+from isomax_jax.training.checkpoints import MANIFEST, Checkpoints, DamagedCheckpoint, find_damage
 
 
-def test_what_is_saved_comes_back_with_the_clock(tmp_path, make_state):
-  state = make_state()
-  state = state.replace(step=state.step + 7, params=jax.tree.map(lambda x: x + 1, state.params))
-  with contextlib.closing(Checkpoints(tmp_path, kept=2)) as checkpoints:
+def at(state, step):
+  """The state as if it had taken some steps."""
+  params = jax.tree.map(lambda leaf: leaf + step, state.params)
+  return state.replace(step=jnp.asarray(step, jnp.int32), params=params)
+
+
+def save(folder, make_state, steps, **options):
+  with contextlib.closing(Checkpoints(folder, **options)) as checkpoints:
+    for step in steps:
+      checkpoints.save(at(make_state(), step), {"seconds": step / 7})
+
+
+def test_what_is_saved_comes_back_with_its_notes(tmp_path, make_state):
+  state = at(make_state(), 7)
+  notes = {"seconds": 0.1 + 0.2, "sums": {"loss": 1e-17}}
+  with contextlib.closing(Checkpoints(tmp_path)) as checkpoints:
     assert checkpoints.latest_step() is None
-    checkpoints.save(state, Clock(12.5))
-  with contextlib.closing(Checkpoints(tmp_path, kept=2)) as checkpoints:
-    assert checkpoints.latest_step() == 7
-    restored, clock = checkpoints.restore(make_state())
-  assert clock.seconds == 12.5
-  for part in ("step", "params", "batch_stats", "opt_state"):
-    chex.assert_trees_all_equal(getattr(restored, part), getattr(state, part))
+    assert checkpoints.restore_last(make_state()) is None
+    checkpoints.save(state, notes)
+  for read_only in (False, True):
+    with contextlib.closing(Checkpoints(tmp_path, read_only=read_only)) as checkpoints:
+      assert checkpoints.latest_step() == 7
+      restored, restored_notes = checkpoints.restore(make_state())
+    assert restored_notes == notes
+    for part in ("step", "params", "batch_stats", "opt_state"):
+      chex.assert_trees_all_equal(getattr(restored, part), getattr(state, part))
 
 
 def test_only_the_last_ones_are_kept(tmp_path, make_state):
-  with contextlib.closing(Checkpoints(tmp_path, kept=2)) as checkpoints:
-    for step in range(4):
-      checkpoints.save(make_state().replace(step=make_state().step + step), Clock())
+  save(tmp_path, make_state, range(4), kept=2)
   assert sorted(path.name for path in tmp_path.iterdir()) == ["2", "3"]
+
+
+def test_the_best_one_is_kept_too(tmp_path, make_state):
+  accuracies = {1: 0.5, 2: 0.8, 3: None, 4: 0.8, 5: 0.7, 6: None, 7: 0.6}
+  with contextlib.closing(Checkpoints(tmp_path, kept=2, keep_best=True)) as checkpoints:
+    for step, accuracy in accuracies.items():
+      checkpoints.save(at(make_state(), step), {}, accuracy=accuracy)
+  with contextlib.closing(Checkpoints(tmp_path, read_only=True)) as checkpoints:
+    assert checkpoints.steps() == [4, 6, 7]
+    assert checkpoints.best_step() == 4
 
 
 def test_nothing_to_restore_is_an_error(tmp_path, make_state):
@@ -39,19 +64,105 @@ def test_nothing_to_restore_is_an_error(tmp_path, make_state):
 
 def test_a_checkpoint_of_another_network_is_refused(tmp_path, make_state):
   state = make_state()
-  with contextlib.closing(Checkpoints(tmp_path, kept=2)) as checkpoints:
-    checkpoints.save(state, Clock())
+  save(tmp_path, make_state, [0])
   other = state.replace(params={"head": {"prototypes": state.params["head"]["prototypes"][:2]}})
+  wider = state.replace(params=jax.tree.map(lambda leaf: jnp.concatenate([leaf] * 2), state.params))
+  for different in (other, wider):
+    with (
+      contextlib.closing(Checkpoints(tmp_path)) as checkpoints,
+      pytest.raises(ValueError, match=r"checkpoint 0 in .* is not of this network: "),
+    ):
+      checkpoints.restore_last(different)
+
+
+def files_of(folder):
+  return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def flip_a_bit(path):
+  content = bytearray(path.read_bytes())
+  content[len(content) // 2] ^= 1 << 3
+  path.write_bytes(content)
+
+
+def cut_short(path):
+  path.write_bytes(path.read_bytes()[:-1])
+
+
+def remove(path):
+  path.unlink()
+
+
+@pytest.mark.parametrize("damage", [flip_a_bit, cut_short, remove])
+def test_damage_to_any_file_is_found_or_is_harmless(tmp_path, make_state, damage):
+  """In copies of one checkpoint, one file after the other."""
+  save(tmp_path / "whole", make_state, [7])
+  expected = at(make_state(), 7)
+  names = [path.relative_to(tmp_path / "whole") for path in files_of(tmp_path / "whole")]
+  assert len(names) > 6
+  harmless = []
+  for number, name in enumerate(names):
+    folder = tmp_path / str(number)
+    shutil.copytree(tmp_path / "whole", folder)
+    damage(folder / name)
+    with contextlib.closing(Checkpoints(folder, read_only=True)) as checkpoints:
+      if find_damage(folder / "7") is None:
+        restored, _ = checkpoints.restore(make_state(), step=7)
+        chex.assert_trees_all_equal(restored.params, expected.params)
+        harmless.append(name.name)
+      else:
+        with pytest.raises(DamagedCheckpoint, match=r"checkpoint 7 in .* is damaged: "):
+          checkpoints.restore(make_state(), step=7)
+  # None of them holds anything that is restored; the manifest's last byte is a new line.
+  assert set(harmless) <= {"_CHECKPOINT_METADATA", "commit_success.txt", MANIFEST}
+
+
+def test_a_damaged_checkpoint_is_set_aside_for_the_one_before(tmp_path, make_state, caplog):
+  save(tmp_path, make_state, [1, 2, 3])
+  for step in (2, 3):
+    cut_short(max(files_of(tmp_path / str(step) / "state"), key=lambda path: path.stat().st_size))
   with (
+    caplog.at_level(logging.WARNING),
     contextlib.closing(Checkpoints(tmp_path, kept=2)) as checkpoints,
-    pytest.raises(ValueError, match=r"checkpoint 0 in .* is not of this network: "),
   ):
-    checkpoints.restore(other)
-  wider = state.replace(
-    params=jax.tree.map(lambda leaf: jax.numpy.concatenate([leaf, leaf]), state.params)
-  )
+    restored, notes = checkpoints.restore_last(make_state())
+    assert int(restored.step) == 1
+    assert notes == {"seconds": 1 / 7}
+    # What comes next has the steps of the damaged ones.
+    checkpoints.save(at(make_state(), 2), {})
+  messages = [record.getMessage() for record in caplog.records]
+  assert [message[:23] for message in messages] == [f"checkpoint {n} is damaged" for n in (3, 2)]
+  assert all("going on from step 1" in message for message in messages)
+  names = sorted(path.name for path in tmp_path.iterdir())
+  assert names == ["1", "2", "2.damaged-1", "3.damaged-1"]
+  assert find_damage(tmp_path / "2") is None
+
+
+def test_where_all_are_damaged_nothing_is_touched(tmp_path, make_state):
+  save(tmp_path, make_state, [1, 2])
+  for step in (1, 2):
+    (tmp_path / str(step) / MANIFEST).unlink()
   with (
-    contextlib.closing(Checkpoints(tmp_path, kept=2)) as checkpoints,
-    pytest.raises(ValueError, match=r"checkpoint 0 in .* is not of this network: "),
+    contextlib.closing(Checkpoints(tmp_path)) as checkpoints,
+    pytest.raises(DamagedCheckpoint, match=r"is undamaged \(2: manifest.json is missing; 1: man"),
   ):
-    checkpoints.restore(wider)
+    checkpoints.restore_last(make_state())
+  assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2"]
+
+
+def test_a_full_disk_is_one_line_and_leaves_the_last_good_one(tmp_path, make_state):
+  """A limit on the size of files stands for the disk."""
+  save(tmp_path, make_state, [1])
+  limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+  try:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+    with pytest.raises(OSError, match=r"^checkpoint 2 could not be saved in .*; whole ones: 1$"):
+      save(tmp_path, make_state, [2])
+  finally:
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+  with contextlib.closing(Checkpoints(tmp_path)) as checkpoints:
+    restored, _ = checkpoints.restore_last(make_state())
+    assert int(restored.step) == 1
+    checkpoints.save(at(make_state(), 2), {})
+  assert find_damage(tmp_path / "2") is None
+  assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2"]

@@ -1,6 +1,7 @@
 import contextlib
 import itertools
 import json
+import math
 import signal
 from functools import partial
 
@@ -12,9 +13,9 @@ import pytest
 from isomax_jax.data import resident
 from isomax_jax.training import loop
 from isomax_jax.training.checkpoints import Checkpoints
-from isomax_jax.training.clock import Clock
 from isomax_jax.training.interruption import Interrupted, Interruption
 from isomax_jax.training.parallel import make_runner
+from isomax_jax.training.tally import Tally
 from isomax_jax.training.writers import JsonLinesWriter
 
 BATCH = 8
@@ -44,7 +45,9 @@ def fit(
   interruption=None,
   per_dispatch=1,
   checkpoint=5,
+  checkpoint_seconds=math.inf,
   validate=None,
+  keep_best=False,
   draws=None,
 ):
   """Train in a folder to the end, from its last checkpoint if there is one."""
@@ -52,10 +55,13 @@ def fit(
     step, resident.fetch, strategy="sharded", devices=jax.devices()[:1], batch_size=BATCH
   )
   state = runner.replicate(state)
-  with contextlib.closing(Checkpoints(folder / "checkpoints", kept=2)) as checkpoints:
-    clock = Clock()
-    if checkpoints.latest_step() is not None:
-      state, clock = checkpoints.restore(state)
+  with contextlib.closing(
+    Checkpoints(folder / "checkpoints", kept=2, keep_best=keep_best)
+  ) as checkpoints:
+    tally = Tally()
+    restored = checkpoints.restore_last(state)
+    if restored is not None:
+      state, tally = restored[0], Tally.from_json(restored[1])
     with JsonLinesWriter(folder / "metrics.jsonl", resume_step=int(state.step)) as writer:
       return loop.fit(
         state,
@@ -71,8 +77,9 @@ def fit(
           log=2,
           validate=4,
           checkpoint=checkpoint,
+          checkpoint_seconds=checkpoint_seconds,
         ),
-        clock=clock,
+        tally=tally,
         checkpoints=checkpoints,
         validate=validate,
         writers=[writer],
@@ -97,7 +104,7 @@ def test_lines_are_at_their_intervals_with_means_since_the_last(
   fit(tmp_path, make_state(), make_step(), examples, validate=lambda state: {"loss": 7.0})
   rows = lines(tmp_path)
   train = [row["step"] for row in rows if row["split"] == "train"]
-  assert train == [2, 4, 5, 6, 8, 10, 12]  # 5: no checkpoint before its loss was looked at.
+  assert train == [2, 4, 6, 8, 10, 12]  # None at 5, where a checkpoint is.
   assert [row["step"] for row in rows if row["split"] == "validation"] == [4, 8, 12]
   assert rows[-1] == {"step": 12, "epoch": 12 * BATCH / 40, "split": "validation", "loss": 7.0}
 
@@ -112,10 +119,11 @@ def test_lines_are_at_their_intervals_with_means_since_the_last(
   np.testing.assert_allclose(rows[0]["loss"], np.mean(losses), rtol=1e-5)
 
 
-@pytest.mark.parametrize(("looks", "per_dispatch"), [(2, 1), (5, 1), (1, 5)])
+@pytest.mark.parametrize(("looks", "per_dispatch"), [(2, 1), (4, 1), (1, 5)])
 def test_a_resumed_run_equals_one_without_a_stop_bit_for_bit(
   tmp_path, examples, make_step, make_state, looks, per_dispatch
 ):
+  """Also where the stop cuts a line of the log in two."""
   whole, stopped = tmp_path / "whole", tmp_path / "stopped"
   options = {"per_dispatch": per_dispatch, "validate": lambda state: {"step": int(state.step)}}
   for folder in (whole, stopped):
@@ -126,9 +134,46 @@ def test_a_resumed_run_equals_one_without_a_stop_bit_for_bit(
   actual = fit(stopped, make_state(), make_step(), examples, **options)
   for part in ("step", "params", "batch_stats", "opt_state"):
     chex.assert_trees_all_equal(getattr(actual, part), getattr(expected, part))
-  steps = [row["step"] for row in lines(stopped) if row["split"] == "train"]
-  assert steps == sorted(set(steps))
-  assert lines(stopped)[-1] == lines(whole)[-1]
+  assert lines(stopped) == lines(whole)
+
+
+def test_a_stop_during_validation_loses_nothing(tmp_path, examples, make_step, make_state):
+  whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+  interruption = Interruption()
+
+  def validate(state, asked=False):
+    if asked and int(state.step) == 4:
+      interruption.signal = signal.SIGTERM
+    return {"step": int(state.step)}
+
+  for folder in (whole, stopped):
+    folder.mkdir()
+  fit(whole, make_state(), make_step(), examples, validate=validate)
+  options = {"interruption": interruption, "validate": partial(validate, asked=True)}
+  with pytest.raises(Interrupted, match="stopped at step 5 of 12"):
+    fit(stopped, make_state(), make_step(), examples, **options)
+  fit(stopped, make_state(), make_step(), examples, validate=validate)
+  assert lines(stopped) == lines(whole)
+
+
+def steps_of(folder):
+  return sorted(int(path.name) for path in (folder / "checkpoints").iterdir())
+
+
+def test_time_without_a_checkpoint_ends_with_one(tmp_path, examples, make_step, make_state):
+  """None is due by steps; by time one is after each dispatch, of which the last two stay."""
+  options = {"checkpoint": 100, "checkpoint_seconds": 0.0, "per_dispatch": 5}
+  fit(tmp_path, make_state(), make_step(), examples, **options)
+  assert steps_of(tmp_path) == [10, 12]
+
+
+def test_each_validation_is_saved_where_the_best_is_kept(tmp_path, examples, make_step, make_state):
+  accuracies = {4: 0.9, 8: 0.3, 12: 0.6}
+  options = {"checkpoint": 3, "validate": lambda s: {"accuracy": accuracies[int(s.step)]}}
+  fit(tmp_path, make_state(), make_step(), examples, keep_best=True, **options)
+  assert steps_of(tmp_path) == [4, 9, 12]
+  with contextlib.closing(Checkpoints(tmp_path / "checkpoints", read_only=True)) as checkpoints:
+    assert checkpoints.best_step() == 4
 
 
 def test_lines_behind_the_last_checkpoint_are_written_once(
@@ -177,11 +222,10 @@ def test_a_loss_that_is_not_finite_stops_and_saves_nothing(
 
 
 def test_time_in_steps_is_kept_across_restarts(tmp_path, examples, make_step, make_state):
-  with pytest.raises(Interrupted):
-    fit(tmp_path, make_state(), make_step(), examples, interruption=StopAt(3))
-  with contextlib.closing(Checkpoints(tmp_path / "checkpoints", kept=2)) as checkpoints:
-    _, before = checkpoints.restore(make_state())
-  fit(tmp_path, make_state(), make_step(), examples)
-  with contextlib.closing(Checkpoints(tmp_path / "checkpoints", kept=2)) as checkpoints:
-    _, after = checkpoints.restore(make_state())
-  assert 0 < before.seconds < after.seconds
+  seconds = []
+  for interruption in (StopAt(3), None):
+    with contextlib.suppress(Interrupted):
+      fit(tmp_path, make_state(), make_step(), examples, interruption=interruption)
+    with contextlib.closing(Checkpoints(tmp_path / "checkpoints", read_only=True)) as checkpoints:
+      seconds.append(Tally.from_json(checkpoints.restore(make_state())[1]).seconds)
+  assert 0 < seconds[0] < seconds[1]

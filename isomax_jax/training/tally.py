@@ -1,0 +1,79 @@
+"""What a run has counted so far: saved with the state, so that the log shows no restart."""
+
+import dataclasses
+import time
+from collections.abc import Mapping
+from typing import Any, Self
+
+import numpy as np
+
+
+@dataclasses.dataclass
+class Tally:
+  """Time spent in steps, and sums of the metrics since the last line of the log.
+
+  Attributes:
+    seconds: Time spent in steps so far, without compilation.
+    line_seconds: The same since the last line.
+    line_compile_seconds: Time spent compiling since the last line.
+    line_steps: Steps since the last line.
+    line_sums: Sums of their metrics.
+
+  Example:
+    >>> tally = Tally()
+    >>> tally.add({"loss": np.array([1.0, 2.0])})
+    >>> resumed = Tally.from_json(tally.to_json())
+    >>> resumed.add({"loss": np.array([6.0])})
+    >>> resumed.line_steps, resumed.take_means()["loss"], resumed.line_steps
+    (3, 3.0, 0)
+  """
+
+  seconds: float = 0.0
+  line_seconds: float = 0.0
+  line_compile_seconds: float = 0.0
+  line_steps: int = 0
+  line_sums: dict[str, float] = dataclasses.field(default_factory=dict)
+  _started: float | None = dataclasses.field(default=None, init=False, repr=False)
+
+  def start(self) -> None:
+    """Count time from now on, if not counting already."""
+    if self._started is None:
+      self._started = time.perf_counter()
+
+  def stop(self) -> None:
+    """Stop counting time, if counting."""
+    if self._started is not None:
+      elapsed = time.perf_counter() - self._started
+      self._started = None
+      self.seconds += elapsed
+      self.line_seconds += elapsed
+
+  def add(self, metrics: Mapping[str, np.ndarray]) -> None:
+    """Add the metrics of some steps, each of shape ``[steps]``.
+
+    One after the other in float64, so that it makes no difference where a restart cuts them.
+    """
+    for name, values in metrics.items():
+      for value in values.tolist():
+        self.line_sums[name] = self.line_sums.get(name, 0.0) + value
+    self.line_steps += len(values)
+
+  def take_means(self) -> dict[str, float]:
+    """Return the means since the last line, and begin the next one."""
+    means = {name: total / self.line_steps for name, total in self.line_sums.items()}
+    self.line_seconds, self.line_compile_seconds = 0.0, 0.0
+    self.line_steps, self.line_sums = 0, {}
+    return means
+
+  def to_json(self) -> dict[str, Any]:
+    """Return plain values, which floats survive unchanged."""
+    return {name: getattr(self, name) for name in self._names()}
+
+  @classmethod
+  def from_json(cls, values: Mapping[str, Any]) -> Self:
+    """Make a tally from what :meth:`to_json` gave."""
+    return cls(**{name: values[name] for name in cls._names()})
+
+  @classmethod
+  def _names(cls) -> list[str]:
+    return [field.name for field in dataclasses.fields(cls) if field.init]
