@@ -63,16 +63,6 @@ TPR = 0.95
 LOCK = ".lock"
 
 
-def _fractional_probability(config: TrainConfig, setup: Setup) -> Objective:
-  group = GROUP * jax.device_count()
-  if config.optim.batch_size % group:
-    raise ValueError(
-      f"optim.batch_size must be a multiple of {group} for fractional_probability, {GROUP} a "
-      f"device, got {config.optim.batch_size}"
-    )
-  return fractional_probability(setup.prepare, entropic_scale=config.model.entropic_scale)
-
-
 def _exposure(config: TrainConfig, setup: Setup) -> Objective:
   return exposure(
     setup.prepare,
@@ -101,10 +91,14 @@ OBJECTIVES: Mapping[str, Callable[[TrainConfig, Setup], Objective]] = {
   "classification": lambda config, setup: classification(
     setup.prepare, entropic_scale=config.model.entropic_scale
   ),
-  "fractional_probability": _fractional_probability,
+  "fractional_probability": lambda config, setup: fractional_probability(
+    setup.prepare, entropic_scale=config.model.entropic_scale
+  ),
   "outlier_exposure": _exposure,
   "acet": _acet,
 }
+# Rows of a batch that an objective needs together.
+ROWS = {"fractional_probability": GROUP}
 
 
 def train(
@@ -233,6 +227,7 @@ def _make_runner(
   step = partial(
     train_step,
     objective=OBJECTIVES[config.objective.name](config, setup),
+    accumulate=config.optim.accumulate,
     axis_name=axis_name,
   )
   runner = parallel.make_runner(
@@ -241,6 +236,7 @@ def _make_runner(
     strategy=strategy,
     devices=jax.devices(),
     batch_size=config.optim.batch_size,
+    multiple=config.optim.accumulate * ROWS.get(config.objective.name, 1),
   )
   return runner, axis_name
 

@@ -104,6 +104,8 @@ class OptimConfig:
   """Passes over the training images."""
   batch_size: int = 64
   """Images a step, over all devices together."""
+  accumulate: int = 1
+  """Parts of a batch whose gradients are taken one after the other, if it does not fit at once."""
   learning_rate: float = 0.1
   """Step size at the start."""
   decay: float = 0.1
@@ -120,6 +122,7 @@ class OptimConfig:
   def __post_init__(self):
     for name in ("epochs", "batch_size", "learning_rate", "decay"):
       _checks.positive(f"optim.{name}", getattr(self, name))
+    _checks.count("optim.accumulate", self.accumulate)
     if not 0 <= self.momentum < 1:
       raise ValueError(f"optim.momentum must be in [0, 1), got {self.momentum}")
     if not self.weight_decay >= 0:

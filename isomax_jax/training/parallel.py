@@ -39,7 +39,13 @@ class Runner(NamedTuple):
 
 
 def make_runner(
-  step: Step, fetch: Fetch, *, strategy: str, devices: Sequence[jax.Device], batch_size: int
+  step: Step,
+  fetch: Fetch,
+  *,
+  strategy: str,
+  devices: Sequence[jax.Device],
+  batch_size: int,
+  multiple: int = 1,
 ) -> Runner:
   """Spread a step over devices.
 
@@ -49,12 +55,14 @@ def make_runner(
     strategy: ``"pmap"`` or ``"sharded"``.
     devices: Devices to use.
     batch_size: Examples a step over all devices.
+    multiple: What the step needs a device's share of the batch to be a multiple of.
 
   Returns:
     The runner.
 
   Raises:
-    ValueError: If the strategy is unknown or the batch does not divide by the devices.
+    ValueError: If the strategy is unknown, or the batch does not divide by the devices or a
+      device's share by ``multiple``.
 
   Example:
     >>> def step(state, batch, key):
@@ -72,11 +80,14 @@ def make_runner(
   """
   _checks.one_of("strategy", strategy, ("pmap", "sharded"))
   count = len(devices)
-  if batch_size % count:
-    below = batch_size - batch_size % count
-    sizes = " or ".join(str(size) for size in (below, below + count) if size)
+  unit = count * multiple
+  if batch_size % unit:
+    below = batch_size - batch_size % unit
+    sizes = " or ".join(str(size) for size in (below, below + unit) if size)
+    each = f", {multiple} for each" if multiple > 1 else ""
     raise ValueError(
-      f"batch_size must be a multiple of the {count} devices, got {batch_size}; nearest: {sizes}"
+      f"batch_size must be a multiple of {unit} for {count} devices{each}, got {batch_size}; "
+      f"nearest: {sizes}"
     )
 
   def steps(state, source, draws, key):

@@ -1,5 +1,6 @@
 """The training step: one pure function that does not know how it is spread over devices."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -18,6 +19,7 @@ def train_step(
   key: jax.Array,
   *,
   objective: Objective,
+  accumulate: int = 1,
   axis_name: str | None = None,
 ) -> tuple[TrainState, dict[str, jax.Array]]:
   """Take one step of gradient descent on a batch, or on this device's part of it.
@@ -27,6 +29,9 @@ def train_step(
     batch: Images as stored, labels, and each example's position in the global batch.
     key: The run's random key; the step is folded in here, positions by the objective.
     objective: What is minimised; see :mod:`isomax_jax.training.objectives`.
+    accumulate: Parts that the batch is split into, for one that does not fit: their gradients are
+      computed one after the other and averaged. The step is that of the whole batch but for
+      BatchNorm, which takes its statistics from a part.
     axis_name: Mapped axis over which gradient and metrics are averaged. The model's BatchNorm
       must have the same.
 
@@ -51,24 +56,60 @@ def train_step(
   """
   key = jax.random.fold_in(key, state.step)
 
-  def mean_loss(params):
-    losses = objective(_bind(state, params), key, batch)
-    return jnp.mean(losses.values), losses
+  def take_part(batch_stats, part):
+    """Return what a part of the batch gives: statistics; gradient and metrics."""
 
-  (loss, losses), gradient = jax.value_and_grad(mean_loss, has_aux=True)(state.params)
-  metrics = {
-    "loss": loss,
-    "accuracy": jnp.mean(jnp.argmax(losses.logits, axis=-1) == losses.labels),
-    "entropy": -jnp.mean(scores.entropic_score(losses.logits)),
-  }
+    def mean_loss(params):
+      losses = objective(_bind(state, params, batch_stats), key, part)
+      return jnp.mean(losses.values), losses
+
+    (loss, losses), gradient = jax.value_and_grad(mean_loss, has_aux=True)(state.params)
+    metrics = {
+      "loss": loss,
+      "accuracy": jnp.mean(jnp.argmax(losses.logits, axis=-1) == losses.labels),
+      "entropy": -jnp.mean(scores.entropic_score(losses.logits)),
+    }
+    return losses.batch_stats, (gradient, metrics)
+
+  if accumulate == 1:
+    batch_stats, (gradient, metrics) = take_part(state.batch_stats, batch)
+  else:
+    batch_stats, (gradient, metrics) = _accumulate(take_part, state, _split(batch, accumulate))
   if axis_name is not None:
     gradient, metrics = lax.pmean((gradient, metrics), axis_name)
-  return state.apply_gradients(grads=gradient, batch_stats=losses.batch_stats), metrics
+  return state.apply_gradients(grads=gradient, batch_stats=batch_stats), metrics
 
 
-def _bind(state: TrainState, params: Any) -> Network:
-  """Bind the state's network to parameters."""
-  variables = {"params": params, "batch_stats": state.batch_stats}
+def _split(batch: Batch, parts: int) -> Batch:
+  """Deal the rows of a batch out to parts, which get an axis in front.
+
+  A part has rows of every device's share, and the same ones however the batch is spread.
+  """
+
+  def deal(rows):
+    return jnp.moveaxis(rows.reshape(-1, parts, *rows.shape[1:]), 1, 0)
+
+  return jax.tree.map(deal, batch)
+
+
+def _accumulate(take_part: Callable, state: TrainState, parts: Batch) -> Any:
+  """Take the parts one after the other; return the last statistics and the means of the rest."""
+
+  def add(carry, part):
+    batch_stats, gradients = carry
+    batch_stats, (gradient, metrics) = take_part(batch_stats, part)
+    return (batch_stats, jax.tree.map(jnp.add, gradients, gradient)), metrics
+
+  zeros = jax.tree.map(jnp.zeros_like, state.params)
+  (batch_stats, gradients), metrics = lax.scan(add, (state.batch_stats, zeros), parts)
+  count = len(parts.labels)
+  gradient = jax.tree.map(lambda total: total / count, gradients)
+  return batch_stats, (gradient, jax.tree.map(jnp.mean, metrics))
+
+
+def _bind(state: TrainState, params: Any, batch_stats: Any) -> Network:
+  """Bind the state's network to parameters and statistics."""
+  variables = {"params": params, "batch_stats": batch_stats}
 
   def train(inputs: jax.Array) -> tuple[Outputs, Any]:
     outputs, updates = state.apply_fn(variables, inputs, train=True, mutable=["batch_stats"])

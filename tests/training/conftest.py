@@ -25,9 +25,9 @@ def examples():
 def make_step():
   """The train step, over an axis or not."""
 
-  def make(axis_name=None, objective=None):
+  def make(axis_name=None, objective=None, **options):
     objective = objective or classification(prepare, entropic_scale=10.0)
-    return partial(train_step, objective=objective, axis_name=axis_name)
+    return partial(train_step, objective=objective, axis_name=axis_name, **options)
 
   return make
 

@@ -12,7 +12,7 @@ BATCH = 8
 STEPS = 5
 
 
-def run(examples, step, state, *, strategy, devices, per_dispatch):
+def run(examples, step, state, *, strategy, devices, per_dispatch=1):
   """Take five steps; return the state and the metrics of each."""
   runner = make_runner(
     step, resident.fetch, strategy=strategy, devices=jax.devices()[:devices], batch_size=BATCH
@@ -71,6 +71,29 @@ def test_numbers_do_not_depend_on_how_steps_are_spread(
     )
 
 
+def test_parts_of_a_batch_are_the_same_however_it_is_spread(examples, make_step, make_state):
+  results = [
+    run(
+      examples,
+      make_step(axis_name, accumulate=2),
+      make_state(axis_name),
+      strategy=strategy,
+      devices=devices,
+    )
+    for strategy, axis_name, devices in (
+      ("sharded", None, 1),
+      ("sharded", None, 4),
+      ("pmap", AXIS, 4),
+    )
+  ]
+  for state, metrics in results[1:]:
+    chex.assert_trees_all_close(metrics, results[0][1], rtol=1e-5)
+    for part in ("params", "batch_stats"):
+      chex.assert_trees_all_close(
+        getattr(state, part), getattr(results[0][0], part), rtol=1e-5, atol=1e-6
+      )
+
+
 @pytest.mark.parametrize("forgotten", ["BatchNorm's axis", "the gradient's mean"])
 def test_what_a_missing_average_over_devices_does_is_seen(
   examples, make_step, make_state, reference, forgotten
@@ -90,14 +113,14 @@ def test_what_a_missing_average_over_devices_does_is_seen(
 
 
 def test_a_batch_that_does_not_divide_names_the_nearest_sizes(make_step):
-  with pytest.raises(ValueError, match=r"multiple of the 4 devices, got 10; nearest: 8 or 12"):
-    make_runner(
-      make_step(), resident.fetch, strategy="sharded", devices=jax.devices(), batch_size=10
-    )
-  with pytest.raises(ValueError, match=r"got 3; nearest: 4$"):
-    make_runner(
-      make_step(), resident.fetch, strategy="sharded", devices=jax.devices(), batch_size=3
-    )
+  options = {"strategy": "sharded", "devices": jax.devices()}
+  for size, multiple, message in (
+    (10, 1, "a multiple of 4 for 4 devices, got 10; nearest: 8 or 12"),
+    (3, 1, "a multiple of 4 for 4 devices, got 3; nearest: 4"),
+    (36, 6, "a multiple of 24 for 4 devices, 6 for each, got 36; nearest: 24 or 48"),
+  ):
+    with pytest.raises(ValueError, match=rf"^batch_size must be {message}$"):
+      make_runner(make_step(), resident.fetch, batch_size=size, multiple=multiple, **options)
 
 
 def test_an_unknown_strategy_lists_the_known_ones(make_step):

@@ -1,9 +1,14 @@
+import chex
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
-from isomax_jax.typing import Batch
-from tests.training.tiny import CLASSES, prepare
+from isomax_jax.heads import IsoMaxHead
+from isomax_jax.training import create_state
+from isomax_jax.typing import Batch, Outputs
+from tests.training.tiny import CLASSES, SHAPE, prepare
 
 
 def batch_of(examples, count=8):
@@ -60,3 +65,40 @@ def test_a_label_out_of_range_makes_the_loss_nan(examples, make_step, make_state
   batch = batch_of(examples)
   batch = batch._replace(labels=batch.labels.at[0].set(CLASSES))
   assert np.isnan(jax.jit(make_step())(make_state(), batch, jax.random.key(0))[1]["loss"])
+
+
+class Plain(nn.Module):
+  """No BatchNorm: an example's gradient does not depend on the others."""
+
+  @nn.compact
+  def __call__(self, images, *, train):
+    features = nn.Dense(4)(images.reshape(len(images), -1))
+    return Outputs(IsoMaxHead(CLASSES, name="head")(features), features)
+
+
+def test_parts_of_a_batch_make_the_step_of_the_whole(examples, make_step):
+  state = create_state(Plain(), optax.sgd(0.1), jax.random.key(0), SHAPE)
+  batch, key = batch_of(examples, 12), jax.random.key(3)
+  (whole, metrics), (parts, part_metrics) = (
+    jax.jit(make_step(accumulate=n))(state, batch, key) for n in (1, 3)
+  )
+  assert int(parts.step) == 1
+  chex.assert_trees_all_close(parts.params, whole.params, rtol=1e-5, atol=1e-7)
+  chex.assert_trees_all_close(part_metrics, metrics, rtol=1e-5)
+
+
+def test_statistics_go_from_part_to_part(examples, make_step, make_state):
+  """Every other row is a part; the second starts from the statistics of the first."""
+  state, batch, key = make_state(), batch_of(examples, 12), jax.random.key(3)
+  step = jax.jit(make_step())
+  first, first_metrics = step(state, jax.tree.map(lambda rows: rows[::2], batch), key)
+  second, second_metrics = step(
+    state.replace(batch_stats=first.batch_stats), jax.tree.map(lambda rows: rows[1::2], batch), key
+  )
+  actual, metrics = jax.jit(make_step(accumulate=2))(state, batch, key)
+  chex.assert_trees_all_close(actual.batch_stats, second.batch_stats, rtol=1e-5)
+  mean = jax.tree.map(lambda a, b: (a + b) / 2, first_metrics, second_metrics)
+  chex.assert_trees_all_close(metrics, mean, rtol=1e-5)
+  # The first step of SGD is linear in the gradient.
+  expected = jax.tree.map(lambda a, b: (a + b) / 2, first.params, second.params)
+  chex.assert_trees_all_close(actual.params, expected, rtol=1e-5, atol=1e-7)
