@@ -1,5 +1,6 @@
 """``isomax-jax train``."""
 
+import contextlib
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +15,11 @@ def train(
   *,
   data_dir: Path | None = None,
   fresh: tyro.conf.FlagCreatePairsOff[bool] = False,
+  distributed: tyro.conf.FlagCreatePairsOff[bool] = False,
+  coordinator: Annotated[str | None, tyro.conf.arg(metavar="HOST:PORT")] = None,
+  num_processes: int | None = None,
+  process_id: int | None = None,
+  heartbeat_seconds: int = 100,
 ) -> int:
   """Train a network into a run directory, or go on with the run that is in it.
 
@@ -26,17 +32,34 @@ def train(
     workdir: The run directory. Stopped runs go on from their last checkpoint.
     data_dir: Where sets are kept. None: $TFDS_DATA_DIR, else ~/tensorflow_datasets.
     fresh: Delete what the run directory holds of an earlier run first.
+    distributed: Train one network with other processes, each started with the same command; where
+      they are is asked from the cluster (Cloud TPU, SLURM, GKE). They share the run directory.
+    coordinator: For another cluster: the address of process 0.
+    num_processes: For another cluster: how many processes there are.
+    process_id: For another cluster: which of them this is.
+    heartbeat_seconds: Seconds without a sign of life after which a process counts as dead.
   """
+  import jax
+
   from isomax_jax.jobs.train import train as train_job
+  from isomax_jax.training.processes import connected
   from isomax_jax.training.writers import ProgressLine
 
   title = f"{config.model.name} {config.model.head}"
-  train_job(
-    config,
-    workdir,
-    data_dir=data_dir,
-    fresh=fresh,
-    progress=lambda total_steps: ProgressLine(title, total_steps=total_steps),
-  )
-  print(f"trained: {workdir}; next: isomax-jax evaluate {workdir}")
+  others = {"coordinator": coordinator, "num_processes": num_processes, "process_id": process_id}
+  if not distributed and any(value is not None for value in others.values()):
+    given = ", ".join(name for name, value in others.items() if value is not None)
+    raise ValueError(f"distributed must be set for {given}")
+  with contextlib.ExitStack() as stack:
+    if distributed:
+      stack.enter_context(connected(**others, heartbeat_seconds=heartbeat_seconds))
+    train_job(
+      config,
+      workdir,
+      data_dir=data_dir,
+      fresh=fresh,
+      progress=lambda total_steps: ProgressLine(title, total_steps=total_steps),
+    )
+  if jax.process_index() == 0:
+    print(f"trained: {workdir}; next: isomax-jax evaluate {workdir}")
   return 0

@@ -40,20 +40,31 @@ def fetch(source: Source, draw: Draw) -> Batch:
   )
 
 
-def draws(num_examples: int, *, batch_size: int, seed: int, start: int = 0) -> Iterator[Draw]:
-  """Yield the draws of step ``start`` and of all that follow, without end.
+def draws(
+  num_examples: int,
+  *,
+  batch_size: int,
+  seed: int,
+  start: int = 0,
+  process_index: int | None = None,
+  process_count: int | None = None,
+) -> Iterator[Draw]:
+  """Yield this process's part of the draw of step ``start`` and of all that follow, without end.
 
   Args:
     num_examples: Number of examples in the source.
-    batch_size: Examples a step.
+    batch_size: Examples a step, over all processes.
     seed: Seed of the order.
     start: First step; the stream from there equals the whole stream without its first steps.
+    process_index: Which part of each batch to draw; None asks JAX.
+    process_count: How many parts there are; None asks JAX.
 
   Yields:
-    Draws of int32 arrays, shape ``[batch_size]``.
+    Draws of int32 arrays, shape ``[batch_size / process_count]``.
 
   Raises:
-    ValueError: If there are no examples or the batch size is not positive.
+    ValueError: If there are no examples, or the batch size is not positive or does not divide by
+      the processes.
 
   Example:
     >>> stream = draws(5, batch_size=2, seed=0)
@@ -61,9 +72,37 @@ def draws(num_examples: int, *, batch_size: int, seed: int, start: int = 0) -> I
     >>> sorted(np.concatenate(first_epoch).tolist())
     [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
   """
+  part = part_of_process(batch_size, process_index, process_count)
   positions = np.arange(batch_size, dtype=np.int32)
   for step in itertools.count(start):
-    yield Draw(step_indices(num_examples, batch_size=batch_size, seed=seed, step=step), positions)
+    indices = step_indices(num_examples, batch_size=batch_size, seed=seed, step=step)
+    yield Draw(indices[part], positions[part])
+
+
+def part_of_process(
+  batch_size: int, process_index: int | None = None, process_count: int | None = None
+) -> slice:
+  """Return which rows of a batch a process draws.
+
+  Args:
+    batch_size: Rows over all processes.
+    process_index: The process; None asks JAX.
+    process_count: How many there are; None asks JAX.
+
+  Raises:
+    ValueError: If the batch does not divide by the processes.
+
+  Example:
+    >>> part_of_process(8, 1, 2)
+    slice(4, 8, None)
+  """
+  _checks.positive("batch_size", batch_size)
+  index = jax.process_index() if process_index is None else process_index
+  count = jax.process_count() if process_count is None else process_count
+  if batch_size % count:
+    raise ValueError(f"batch_size must be a multiple of the {count} processes, got {batch_size}")
+  share = batch_size // count
+  return slice(index * share, (index + 1) * share)
 
 
 def step_indices(num_examples: int, *, batch_size: int, seed: int, step: int) -> np.ndarray:

@@ -11,12 +11,11 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-import jax
 import numpy as np
 
 from isomax_jax import _checks
 from isomax_jax.data._packages import package_folder
-from isomax_jax.data.resident import step_indices
+from isomax_jax.data.resident import part_of_process, step_indices
 from isomax_jax.data.stored import Stored
 from isomax_jax.typing import Batch
 
@@ -68,18 +67,12 @@ def draws(
     >>> batch.images.shape, batch.positions.tolist()
     ((8, 28, 28, 1), [0, 1, 2, 3, 4, 5, 6, 7])
   """
-  index = jax.process_index() if process_index is None else process_index
-  count = jax.process_count() if process_count is None else process_count
+  part = part_of_process(batch_size, process_index, process_count)
   _checks.positive("number of examples", len(stored.labels))
-  _checks.positive("batch_size", batch_size)
-  if batch_size % count:
-    raise ValueError(f"batch_size must be a multiple of the {count} processes, got {batch_size}")
   package_folder("grain", extra="train")
   import grain.python as grain
   from absl import flags
 
-  share = batch_size // count
-  part = slice(index * share, (index + 1) * share)
   steps = grain.MapDataset.range(start, sys.maxsize)
   batches = steps.map(_ReadStep(stored, batch_size, seed, part))
   options = grain.ReadOptions(num_threads=_THREADS, prefetch_buffer_size=_BATCHES_AHEAD)

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from isomax_jax import _checks
@@ -16,7 +17,8 @@ def predict(
   """Apply a function to all examples, in their order.
 
   Batches are spread over all local devices. The last one is padded to full size, so that one
-  program serves all, and what comes of the padding is dropped.
+  program serves all, and what comes of the padding is dropped. Several processes, which must all
+  call this with the same arguments, each take a share, and all get everything.
 
   Args:
     function: Jitted function of the constants and a batch of the inputs; maps each example on
@@ -41,19 +43,24 @@ def predict(
   if examples == 0:
     raise ValueError("inputs must hold an example or more, got none")
   batch_size = -(-batch_size // jax.local_device_count()) * jax.local_device_count()
+  share = -(-examples // jax.process_count())
+  first = jax.process_index() * share
 
   def padded(leaf, start):
-    batch = leaf[start : start + batch_size]
+    batch = leaf[start : min(start + batch_size, first + share)]
     return np.pad(batch, ((0, batch_size - len(batch)), *((0, 0),) * (batch.ndim - 1)))
 
   parts = []
-  for start in range(0, examples, batch_size):
+  for start in range(first, first + share, batch_size):
     batch = jax.tree.map(lambda leaf, start=start: padded(leaf, start), inputs)
     constants, batch = place(constants, batch)
     results = function(constants, batch)
-    kept = min(batch_size, examples - start)
+    kept = min(batch_size, first + share - start)
     parts.append(jax.tree.map(lambda result, kept=kept: np.asarray(result)[:kept], results))
-  return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+  whole = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+  if jax.process_count() > 1:
+    whole = multihost_utils.process_allgather(whole, tiled=True)
+  return jax.tree.map(lambda leaf: leaf[:examples], whole)
 
 
 def place(constants: Any, batch: Any) -> tuple[Any, Any]:
@@ -73,6 +80,15 @@ def place(constants: Any, batch: Any) -> tuple[Any, Any]:
     (True, (4,))
   """
   devices = jax.local_devices()
+  # What several processes hold together, each holds whole: a copy of it is at hand.
+  constants = jax.tree.map(
+    lambda leaf: (
+      leaf
+      if not isinstance(leaf, jax.Array) or leaf.is_fully_addressable
+      else leaf.addressable_data(0)
+    ),
+    constants,
+  )
   mesh = jax.make_mesh((len(devices),), ("data",), axis_types=(AxisType.Auto,), devices=devices)
   return (
     jax.device_put(constants, NamedSharding(mesh, PartitionSpec())),

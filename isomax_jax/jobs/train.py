@@ -48,6 +48,7 @@ from isomax_jax.training.checkpoints import Checkpoints
 from isomax_jax.training.interruption import Interruption, listen
 from isomax_jax.training.mosaics import GROUP
 from isomax_jax.training.optim import sgd
+from isomax_jax.training.processes import Preemption, on_first
 from isomax_jax.training.tally import Tally
 from isomax_jax.training.writers import JsonLinesWriter, TensorBoardWriter, Writer
 
@@ -184,13 +185,20 @@ def train(
           stack.enter_context(writer)
           for writer in _writers(workdir, config, int(state.step), schedule.total, progress)
         ],
-        interruption=stack.enter_context(listen()) if interruption is None else interruption,
+        interruption=stack.enter_context(_listen()) if interruption is None else interruption,
       )
       if config.optim.select == "best":
         state, _ = checkpoints.restore(state, step=checkpoints.best_step())
     if len(validation.labels):
-      decision = _decide(Trained(config, setup, state.variables, forward), validation)
-      write_atomically(workdir / "decision.json", _json_bytes(decision))
+      variables = jax.device_get(state.variables)
+      decision = _decide(Trained(config, setup, variables, forward), validation)
+      if jax.process_index() == 0:
+        write_atomically(workdir / "decision.json", _json_bytes(decision))
+
+
+def _listen() -> contextlib.AbstractContextManager[Interruption]:
+  """Note what asks to stop; among several processes all have to stop after the same step."""
+  return listen() if jax.process_count() == 1 else contextlib.nullcontext(Preemption())
 
 
 class _Outliers(NamedTuple):
@@ -222,7 +230,8 @@ def _make_runner(
   """Spread the config's step over the devices; the model needs the axis's name too."""
   strategy = config.run.strategy
   if strategy == "auto":
-    strategy = "pmap" if jax.device_count() > 1 else "sharded"
+    alone = jax.process_count() == 1
+    strategy = "pmap" if alone and jax.device_count() > 1 else "sharded"
   axis_name = parallel.AXIS if strategy == "pmap" else None
   step = partial(
     train_step,
@@ -246,18 +255,24 @@ def _open_workdir(
   workdir: Path, config: TrainConfig, spec: data.DataSpec, *, fresh: bool
 ) -> Iterator[None]:
   """Make the directory a run of this config, or check that it is one, and keep others out."""
-  if not (workdir / "config.json").exists() and _holds_something_else(workdir):
-    raise ValueError(f"{workdir} is neither empty nor a run directory: choose another")
-  workdir.mkdir(parents=True, exist_ok=True)
-  with _lock(workdir):
-    if (workdir / "config.json").exists():
-      if fresh:
-        _clear(workdir)
-      else:
-        _check_same_run(workdir, config, spec)
-    write_atomically(workdir / "config.json", _json_bytes(to_json(config)))
-    write_atomically(workdir / "environment.json", _json_bytes(environment()))
-    write_atomically(workdir / SPEC_FILE, _json_bytes(data.spec_to_json(spec)))
+  with contextlib.ExitStack() as stack:
+
+    def open_it() -> int:
+      if not (workdir / "config.json").exists() and _holds_something_else(workdir):
+        raise ValueError(f"{workdir} is neither empty nor a run directory: choose another")
+      workdir.mkdir(parents=True, exist_ok=True)
+      stack.enter_context(_lock(workdir))
+      if (workdir / "config.json").exists():
+        if fresh:
+          _clear(workdir)
+        else:
+          _check_same_run(workdir, config, spec)
+      write_atomically(workdir / "config.json", _json_bytes(to_json(config)))
+      write_atomically(workdir / "environment.json", _json_bytes(environment()))
+      write_atomically(workdir / SPEC_FILE, _json_bytes(data.spec_to_json(spec)))
+      return 0
+
+    on_first(open_it)
     yield
 
 
@@ -344,6 +359,8 @@ def _writers(
   total_steps: int,
   progress: Callable[[int], Writer] | None,
 ) -> Sequence[Writer]:
+  if jax.process_index() > 0:
+    return []  # All have the same to say.
   writers: list[Writer] = [JsonLinesWriter(workdir / "metrics.jsonl", resume_step=step)]
   if config.run.tensorboard:
     writers.append(TensorBoardWriter(workdir / "tensorboard"))

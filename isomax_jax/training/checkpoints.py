@@ -13,6 +13,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
 
 from isomax_jax._files import read_json, write_atomically
+from isomax_jax.training.processes import on_first
 from isomax_jax.training.state import TrainState
 
 MANIFEST = "manifest.json"
@@ -159,26 +160,30 @@ class Checkpoints:
       DamagedCheckpoint: If all are damaged; they are left as they are.
       ValueError: If the arrays are not those of ``state``.
     """
-    steps = self.steps()
+    if not self.steps():
+      return None
+    step = on_first(self._set_damaged_aside)
+    self._manager.reload()
+    return self.restore(state, step=step)
+
+  def _set_damaged_aside(self) -> int:
+    """Leave no damaged checkpoint behind the last undamaged one, and return that one's step."""
     damages = {}
-    for step in reversed(steps):
+    for step in reversed(self.steps()):
       damage = find_damage(self._directory / str(step))
       if damage is None:
         break
       damages[step] = damage
     else:
-      if damages:
-        listed = "; ".join(f"{step}: {damage}" for step, damage in damages.items())
-        raise DamagedCheckpoint(f"no checkpoint in {self._directory} is undamaged ({listed})")
-      return None
+      listed = "; ".join(f"{step}: {damage}" for step, damage in damages.items())
+      raise DamagedCheckpoint(f"no checkpoint in {self._directory} is undamaged ({listed})")
     for damaged, damage in damages.items():
       aside = _set_aside(self._directory / str(damaged))
       _logger.warning(
         "checkpoint %d is damaged (%s): set aside as %s, going on from step %d",
         damaged, damage, aside, step,
       )  # fmt: skip
-    self._manager.reload()
-    return self.restore(state, step=step)
+    return step
 
   def close(self) -> None:
     """Wait until everything is on disk.

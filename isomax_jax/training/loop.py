@@ -11,6 +11,7 @@ import numpy as np
 from isomax_jax.training.checkpoints import Checkpoints
 from isomax_jax.training.interruption import Interrupted, Interruption
 from isomax_jax.training.parallel import Run, Runner
+from isomax_jax.training.processes import on_first
 from isomax_jax.training.state import TrainState
 from isomax_jax.training.tally import Tally
 from isomax_jax.training.writers import Writer
@@ -112,12 +113,16 @@ def fit(
     stopping = bool(interruption)
     logging = last or _crossed(schedule.log, previous, step)
     validating = validate is not None and (last or _crossed(schedule.validate, previous, step))
+    overdue = time.monotonic() - saved > schedule.checkpoint_seconds
+    if jax.process_count() > 1:
+      # Clocks differ: the first one counts, and is asked where all wait anyway.
+      overdue = logging and bool(on_first(lambda overdue=overdue: int(overdue)))
     saving = (
       last
       or stopping
+      or overdue
       or _crossed(schedule.checkpoint, previous, step)
       or (validating and checkpoints.keep_best)
-      or time.monotonic() - saved > schedule.checkpoint_seconds
     )
     if logging or saving:
       count()

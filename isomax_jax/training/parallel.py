@@ -4,9 +4,11 @@ Both take a replicated state without a device axis and give the same numbers.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
@@ -61,8 +63,8 @@ def make_runner(
     The runner.
 
   Raises:
-    ValueError: If the strategy is unknown, or the batch does not divide by the devices or a
-      device's share by ``multiple``.
+    ValueError: If the strategy is unknown or not for several processes, or the batch does not
+      divide by the devices or a device's share by ``multiple``.
 
   Example:
     >>> def step(state, batch, key):
@@ -79,6 +81,8 @@ def make_runner(
     (10.0, [1.5, 3.5])
   """
   _checks.one_of("strategy", strategy, ("pmap", "sharded"))
+  if strategy == "pmap" and jax.process_count() > 1:
+    raise ValueError("strategy must be sharded for several processes, got pmap")
   count = len(devices)
   unit = count * multiple
   if batch_size % unit:
@@ -103,7 +107,13 @@ def make_runner(
   replicated = NamedSharding(mesh, PartitionSpec())
 
   def replicate(tree):
-    return jax.device_put(tree, replicated)
+    # Between processes only plain arrays can be compared and sent.
+    kinds = jax.tree.map(_key_kind, tree)
+    data = jax.tree.map(lambda leaf, kind: jax.random.key_data(leaf) if kind else leaf, tree, kinds)
+    placed = jax.device_put(data, replicated)
+    return jax.tree.map(
+      lambda leaf, kind: jax.random.wrap_key_data(leaf, impl=kind) if kind else leaf, placed, kinds
+    )
 
   if strategy == "sharded":
     split = NamedSharding(mesh, PartitionSpec(None, AXIS))
@@ -113,7 +123,18 @@ def make_runner(
       out_shardings=replicated,
       donate_argnums=0,
     )
-    return Runner(replicate, lambda *arguments: mapped.lower(*arguments).compile())
+
+    def place(draws):
+      # A process draws its own rows; alone, it has all of them, and they are sent as they are.
+      if jax.process_count() == 1:
+        return draws
+      return jax.tree.map(partial(jax.make_array_from_process_local_data, split), draws)
+
+    def compile_sharded(state, source, draws, key):
+      run = mapped.lower(state, source, place(draws), key).compile()
+      return lambda state, source, draws, key: run(state, source, place(draws), key)
+
+    return Runner(replicate, compile_sharded)
 
   mapped = jax.pmap(
     steps,
@@ -135,3 +156,10 @@ def make_runner(
     return lambda state, source, draws, key: run(state, source, split_draws(draws), key)
 
   return Runner(replicate, compile_mapped)
+
+
+def _key_kind(leaf: Any) -> str:
+  """Return how a random key is implemented, or nothing for another array."""
+  if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+    return str(jax.random.key_impl(leaf))
+  return ""

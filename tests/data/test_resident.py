@@ -57,3 +57,26 @@ def test_fetch_gathers_images_and_labels():
 def test_counts_are_positive(count, batch_size):
   with pytest.raises(ValueError, match="must be a positive, finite number"):
     next(resident.draws(count, batch_size=batch_size, seed=0))
+
+
+def test_processes_draw_each_example_once_an_epoch():
+  """Six epochs of 40 examples in batches of 12, by three processes."""
+  streams = [
+    resident.draws(40, batch_size=12, seed=3, process_index=index, process_count=3)
+    for index in range(3)
+  ]
+  whole = resident.draws(40, batch_size=12, seed=3)
+  seen = []
+  for _ in range(20):
+    parts = [next(stream) for stream in streams]
+    expected = next(whole)
+    for field in ("indices", "positions"):
+      together = np.concatenate([getattr(part, field) for part in parts])
+      np.testing.assert_array_equal(together, getattr(expected, field))
+    seen.extend(np.concatenate([part.indices for part in parts]))
+  assert all(sorted(seen[start : start + 40]) == list(range(40)) for start in range(0, 240, 40))
+
+
+def test_a_batch_that_does_not_divide_by_the_processes_is_refused():
+  with pytest.raises(ValueError, match="a multiple of the 3 processes, got 8"):
+    next(resident.draws(40, batch_size=8, seed=0, process_index=0, process_count=3))

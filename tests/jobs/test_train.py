@@ -276,7 +276,9 @@ def test_a_batch_that_mosaics_do_not_divide_is_refused_before_anything_is_writte
   settings = TrainConfig(
     objective=ObjectiveConfig(name="fractional_probability"), optim=OptimConfig(batch_size=40)
   )
-  with pytest.raises(ValueError, match=r"batch_size must be a multiple of 32 .*, got 40; nearest: 32 or 64$"):
+  with pytest.raises(
+    ValueError, match=r"batch_size must be a multiple of 32 .*, got 40; nearest: 32 or 64$"
+  ):
     train(settings, tmp_path / "run")
   assert not (tmp_path / "run").exists()
 
