@@ -20,6 +20,7 @@ ALLOWED = {
   "typing": set(),
   "_checks": set(),
   "_files": set(),
+  "_devices": set(),
   "losses": BASE,
   "scores": BASE,
   "metrics": BASE,
@@ -29,8 +30,8 @@ ALLOWED = {
   "detectors": BASE | {"losses", "scores"},
   "data": BASE,
   "training": BASE | {"_files", "losses", "scores", "heads", "models"},
-  "evaluation": BASE | {"_files", "detectors", "metrics", "scores", "decision"},
-  "jobs": LIBRARY | {"_files", "_version"},
+  "evaluation": BASE | {"_devices", "_files", "detectors", "metrics", "scores", "decision"},
+  "jobs": LIBRARY | {"_devices", "_files", "_version"},
   "cli": LIBRARY | {"_version", "jobs"},
 }
 
@@ -39,6 +40,7 @@ PURE_ARRAYS = {"jax", "numpy", "scipy", "jaxtyping"}
 THIRD_PARTY = {
   "typing": PURE_ARRAYS,
   "_checks": PURE_ARRAYS,
+  "_devices": PURE_ARRAYS,
   "losses": PURE_ARRAYS,
   "scores": PURE_ARRAYS,
   "metrics": PURE_ARRAYS,

@@ -15,6 +15,7 @@ def train(
   *,
   data_dir: Path | None = None,
   fresh: tyro.conf.FlagCreatePairsOff[bool] = False,
+  seeds: tuple[int, ...] = (),
   distributed: tyro.conf.FlagCreatePairsOff[bool] = False,
   coordinator: Annotated[str | None, tyro.conf.arg(metavar="HOST:PORT")] = None,
   num_processes: int | None = None,
@@ -32,6 +33,8 @@ def train(
     workdir: The run directory. Stopped runs go on from their last checkpoint.
     data_dir: Where sets are kept. None: $TFDS_DATA_DIR, else ~/tensorflow_datasets.
     fresh: Delete what the run directory holds of an earlier run first.
+    seeds: Train with each of these seeds instead of the one, side by side on several devices or
+      cores, each in a directory of its own in the run directory.
     distributed: Train one network with other processes, each started with the same command; where
       they are is asked from the cluster (Cloud TPU, SLURM, GKE). They share the run directory.
     coordinator: For another cluster: the address of process 0.
@@ -41,6 +44,7 @@ def train(
   """
   import jax
 
+  from isomax_jax.jobs.pool import Bars, train_seeds
   from isomax_jax.jobs.train import train as train_job
   from isomax_jax.training.processes import connected
   from isomax_jax.training.writers import ProgressLine
@@ -50,6 +54,15 @@ def train(
   if not distributed and any(value is not None for value in others.values()):
     given = ", ".join(name for name, value in others.items() if value is not None)
     raise ValueError(f"distributed must be set for {given}")
+  if seeds:
+    if distributed:
+      raise ValueError("seeds are trained by one process each, not by distributed ones")
+    with Bars() as bars:
+      run_dirs = train_seeds(
+        config, seeds, workdir, data_dir=data_dir, fresh=fresh, report=bars.show
+      )
+    print("\n".join(f"trained: {run_dir}" for run_dir in run_dirs))
+    return 0
   with contextlib.ExitStack() as stack:
     if distributed:
       stack.enter_context(connected(**others, heartbeat_seconds=heartbeat_seconds))

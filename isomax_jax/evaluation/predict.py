@@ -9,6 +9,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from isomax_jax import _checks
+from isomax_jax._devices import local_job_devices
 
 
 def predict(
@@ -16,7 +17,8 @@ def predict(
 ) -> Any:
   """Apply a function to all examples, in their order.
 
-  Batches are spread over all local devices. The last one is padded to full size, so that one
+  Batches are spread over the local devices, or over that of a surrounding
+  ``jax.default_device``. The last one is padded to full size, so that one
   program serves all, and what comes of the padding is dropped. Several processes, which must all
   call this with the same arguments, each take a share, and all get everything.
 
@@ -42,7 +44,8 @@ def predict(
   examples = len(jax.tree.leaves(inputs)[0])
   if examples == 0:
     raise ValueError("inputs must hold an example or more, got none")
-  batch_size = -(-batch_size // jax.local_device_count()) * jax.local_device_count()
+  devices = len(local_job_devices())
+  batch_size = -(-batch_size // devices) * devices
   share = -(-examples // jax.process_count())
   first = jax.process_index() * share
 
@@ -79,7 +82,7 @@ def place(constants: Any, batch: Any) -> tuple[Any, Any]:
     >>> constants.is_fully_replicated, batch.shape
     (True, (4,))
   """
-  devices = jax.local_devices()
+  devices = local_job_devices()
   # What several processes hold together, each holds whole: a copy of it is at hand.
   constants = jax.tree.map(
     lambda leaf: (

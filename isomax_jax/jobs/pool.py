@@ -1,12 +1,14 @@
 """Many networks: side by side where that is faster, one after the other where it is not."""
 
 import concurrent.futures
+import dataclasses
 import multiprocessing
 import os
 import queue
 import signal
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -50,9 +52,10 @@ Report = Callable[[Message], None]
 def run_jobs(
   run: Callable[..., T], jobs: Sequence[Job], *, report: Report = lambda message: None
 ) -> list[T]:
-  """Run jobs: on a CPU side by side, a process a core, else in turn.
+  """Run jobs side by side: on a CPU a process a core, else one on each device.
 
-  A process with one thread for each core beats several threads on one small network.
+  A process with one thread for each core beats several threads on one small network, and a
+  network a device one that is spread over them. A single job has all devices.
 
   Args:
     run: What is done with a job, ``run(job, report=..., interruption=...)``; picklable.
@@ -67,8 +70,49 @@ def run_jobs(
   """
   with listen() as interruption:
     if jax.default_backend() == "cpu" and jobs:
-      return _run_side_by_side(run, jobs, report, interruption)
+      return _run_on_cores(run, jobs, report, interruption)
+    devices = jax.local_devices()
+    if len(jobs) > 1 and len(devices) > 1:
+      return _run_on_devices(run, jobs, devices, report, interruption)
     return [run(job, report=report, interruption=interruption) for job in jobs]
+
+
+def train_seeds(
+  config: TrainConfig,
+  seeds: Sequence[int],
+  workdir: Path,
+  *,
+  data_dir: str | os.PathLike[str] | None = None,
+  fresh: bool = False,
+  report: Report = lambda message: None,
+) -> list[Path]:
+  """Train a config with several seeds, side by side; each is what it is when trained alone.
+
+  Args:
+    config: What to train, but for the seed.
+    seeds: The seeds.
+    workdir: Each run's directory is made in it: ``seed0`` and so on.
+    data_dir: Where sets are kept.
+    fresh: Whether what the directories hold of earlier runs is deleted first.
+    report: Told how far each is.
+
+  Returns:
+    The run directories.
+
+  Raises:
+    ValueError: If a seed is there twice.
+    Interrupted: If it was asked to stop; what was trained so far is saved.
+  """
+  if len(set(seeds)) < len(seeds):
+    raise ValueError(f"seeds must differ, got {', '.join(map(str, seeds))}")
+  jobs = [Job(f"seed{seed}", dataclasses.replace(config, seed=seed)) for seed in seeds]
+  run = partial(_train_in, workdir=workdir, data_dir=data_dir, fresh=fresh)
+  return run_jobs(run, jobs, report=report)
+
+
+def _train_in(job: Job, *, workdir: Path, **options: Any) -> Path:
+  train_job(job, workdir / job.name, **options)
+  return workdir / job.name
 
 
 def train_job(
@@ -151,7 +195,33 @@ class _MessageWriter:
     pass
 
 
-def _run_side_by_side(
+def _run_on_devices(
+  run: Callable[..., T],
+  jobs: Sequence[Job],
+  devices: Sequence[jax.Device],
+  report: Report,
+  interruption: Interruption,
+) -> list[T]:
+  """Run each job in a thread, which has little to do but to keep its device busy."""
+  free: queue.SimpleQueue[jax.Device] = queue.SimpleQueue()
+  for device in devices:
+    free.put(device)
+
+  def work(job: Job) -> T:
+    if interruption:
+      raise Interrupted("stopped; run it again to go on", interruption.signal)
+    device = free.get()
+    try:
+      with jax.default_device(device):
+        return run(job, report=report, interruption=interruption)
+    finally:
+      free.put(device)
+
+  with concurrent.futures.ThreadPoolExecutor(min(len(devices), len(jobs))) as pool:
+    return list(pool.map(work, jobs))
+
+
+def _run_on_cores(
   run: Callable[..., T],
   jobs: Sequence[Job],
   report: Report,

@@ -1,54 +1,37 @@
 """Train a network into a run directory, or go on where an earlier try stopped."""
 
 import contextlib
-import json
 import math
 import os
-import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import filelock
 import jax
 import numpy as np
 
 from isomax_jax import data
-from isomax_jax._files import is_temporary, write_atomically
+from isomax_jax._devices import job_devices
+from isomax_jax._files import write_atomically
 from isomax_jax.decision import choose_threshold
 from isomax_jax.detectors import create_detector
 from isomax_jax.evaluation.benchmark import Fitted, score_sets
 from isomax_jax.evaluation.predict import predict
 from isomax_jax.evaluation.runs import VALIDATION
 from isomax_jax.jobs.batches import is_streamed, make_fetch, open_batches
-from isomax_jax.jobs.environment import environment
 from isomax_jax.jobs.setup import Forward, Setup, make_forward, make_model, make_setup
-from isomax_jax.jobs.trained import SPEC_FILE, Trained, read_config, read_spec
+from isomax_jax.jobs.steps import make_runner
+from isomax_jax.jobs.trained import Trained
 from isomax_jax.jobs.unknown import find_unknown
+from isomax_jax.jobs.workdir import json_bytes, open_workdir
 from isomax_jax.metrics import accuracy, fit_temperature, negative_log_likelihood
 from isomax_jax.scores import entropic_score
-from isomax_jax.training import (
-  Objective,
-  TrainConfig,
-  TrainState,
-  adversarial_confidence,
-  classification,
-  create_state,
-  differences,
-  exposure,
-  fractional_probability,
-  loop,
-  low_frequency_noise,
-  parallel,
-  to_json,
-  train_step,
-)
+from isomax_jax.training import TrainConfig, TrainState, create_state, loop
 from isomax_jax.training.checkpoints import Checkpoints
 from isomax_jax.training.interruption import Interruption, listen
-from isomax_jax.training.mosaics import GROUP
 from isomax_jax.training.optim import sgd
-from isomax_jax.training.processes import Preemption, on_first
+from isomax_jax.training.processes import Preemption
 from isomax_jax.training.tally import Tally
 from isomax_jax.training.writers import JsonLinesWriter, TensorBoardWriter, Writer
 
@@ -60,46 +43,6 @@ DETECTOR_OF_HEAD = {
   "softmax": "maximum_probability",
 }
 TPR = 0.95
-# In a run directory, the file that the process that trains in it locks.
-LOCK = ".lock"
-
-
-def _exposure(config: TrainConfig, setup: Setup) -> Objective:
-  return exposure(
-    setup.prepare,
-    entropic_scale=config.model.entropic_scale,
-    weight=config.objective.outlier_weight,
-  )
-
-
-def _acet(config: TrainConfig, setup: Setup) -> Objective:
-  def noise(key, batch):
-    return low_frequency_noise(key, batch._replace(images=data.to_pixels(batch.images)))
-
-  return adversarial_confidence(
-    setup.prepare,
-    noise,
-    setup.normalize,
-    entropic_scale=config.model.entropic_scale,
-    epsilon=config.objective.epsilon,
-    steps=config.objective.steps,
-  )
-
-
-# From the name of an objective to what makes it. A new one is a function in
-# isomax_jax.training.objectives, its options in the config, and a line here.
-OBJECTIVES: Mapping[str, Callable[[TrainConfig, Setup], Objective]] = {
-  "classification": lambda config, setup: classification(
-    setup.prepare, entropic_scale=config.model.entropic_scale
-  ),
-  "fractional_probability": lambda config, setup: fractional_probability(
-    setup.prepare, entropic_scale=config.model.entropic_scale
-  ),
-  "outlier_exposure": _exposure,
-  "acet": _acet,
-}
-# Rows of a batch that an objective needs together.
-ROWS = {"fractional_probability": GROUP}
 
 
 def train(
@@ -114,7 +57,7 @@ def train(
   """Train to the end of the config's schedule and choose the threshold.
 
   A run directory that holds an unfinished run of the same config is gone on with; a finished one
-  is left as it is.
+  is left as it is. A surrounding ``jax.default_device`` is the one device that is used.
 
   Args:
     config: What to train.
@@ -138,8 +81,8 @@ def train(
   fetch = make_fetch(
     streamed=streamed, outliers_streamed=None if outliers is None else outliers.streamed
   )
-  runner, axis_name = _make_runner(config, setup, fetch)
-  with _open_workdir(workdir, config, setup.spec, fresh=fresh):
+  runner, axis_name = make_runner(config, setup, fetch, devices=job_devices())
+  with open_workdir(workdir, config, setup.spec, fresh=fresh):
     if (workdir / "decision.json").exists():
       return  # It is the last thing that a run writes.
     read = data.open_split if streamed else data.load
@@ -193,7 +136,7 @@ def train(
       variables = jax.device_get(state.variables)
       decision = _decide(Trained(config, setup, variables, forward), validation)
       if jax.process_index() == 0:
-        write_atomically(workdir / "decision.json", _json_bytes(decision))
+        write_atomically(workdir / "decision.json", json_bytes(decision))
 
 
 def _listen() -> contextlib.AbstractContextManager[Interruption]:
@@ -222,107 +165,6 @@ def _find_outliers(
   streamed = is_streamed(config, spec.num_bytes(split))
   read = data.open_split if streamed else data.load
   return _Outliers(streamed, partial(read, set_name, split, classes=classes, data_dir=data_dir))
-
-
-def _make_runner(
-  config: TrainConfig, setup: Setup, fetch: parallel.Fetch
-) -> tuple[parallel.Runner, str | None]:
-  """Spread the config's step over the devices; the model needs the axis's name too."""
-  strategy = config.run.strategy
-  if strategy == "auto":
-    alone = jax.process_count() == 1
-    strategy = "pmap" if alone and jax.device_count() > 1 else "sharded"
-  axis_name = parallel.AXIS if strategy == "pmap" else None
-  step = partial(
-    train_step,
-    objective=OBJECTIVES[config.objective.name](config, setup),
-    accumulate=config.optim.accumulate,
-    axis_name=axis_name,
-  )
-  runner = parallel.make_runner(
-    step,
-    fetch,
-    strategy=strategy,
-    devices=jax.devices(),
-    batch_size=config.optim.batch_size,
-    multiple=config.optim.accumulate * ROWS.get(config.objective.name, 1),
-  )
-  return runner, axis_name
-
-
-@contextlib.contextmanager
-def _open_workdir(
-  workdir: Path, config: TrainConfig, spec: data.DataSpec, *, fresh: bool
-) -> Iterator[None]:
-  """Make the directory a run of this config, or check that it is one, and keep others out."""
-  with contextlib.ExitStack() as stack:
-
-    def open_it() -> int:
-      if not (workdir / "config.json").exists() and _holds_something_else(workdir):
-        raise ValueError(f"{workdir} is neither empty nor a run directory: choose another")
-      workdir.mkdir(parents=True, exist_ok=True)
-      stack.enter_context(_lock(workdir))
-      if (workdir / "config.json").exists():
-        if fresh:
-          _clear(workdir)
-        else:
-          _check_same_run(workdir, config, spec)
-      write_atomically(workdir / "config.json", _json_bytes(to_json(config)))
-      write_atomically(workdir / "environment.json", _json_bytes(environment()))
-      write_atomically(workdir / SPEC_FILE, _json_bytes(data.spec_to_json(spec)))
-      return 0
-
-    on_first(open_it)
-    yield
-
-
-def _holds_something_else(workdir: Path) -> bool:
-  """Tell whether a directory holds more than what a run leaves that was killed at its start."""
-  if not workdir.is_dir():
-    return workdir.exists()
-  return any(path.name != LOCK and not is_temporary(path) for path in workdir.iterdir())
-
-
-@contextlib.contextmanager
-def _lock(workdir: Path) -> Iterator[None]:
-  """Keep other processes from training in a directory; the system lets go of it at any end."""
-  lock = filelock.FileLock(workdir / LOCK)
-  try:
-    lock.acquire(blocking=False)
-  except filelock.Timeout:
-    raise ValueError(
-      f"another process is training in {workdir}: let it end, or choose another directory"
-    ) from None
-  try:
-    yield
-  finally:
-    lock.release()
-
-
-def _check_same_run(workdir: Path, config: TrainConfig, spec: data.DataSpec) -> None:
-  """Check that a directory's run is of this config and of the set that is there."""
-  different = differences(read_config(workdir), config)
-  if different:
-    raise ValueError(
-      f"{workdir} holds a run of another config ({'; '.join(different)}); "
-      "choose another directory, or start it afresh"
-    )
-  before = read_spec(workdir) or spec
-  for field in ("image_shape", "class_names", "splits"):
-    if getattr(before, field) != getattr(spec, field):
-      raise ValueError(
-        f"{workdir} holds a run on {spec.name} with other {field}; choose another directory, or "
-        "start it afresh"
-      )
-
-
-def _clear(workdir: Path) -> None:
-  """Delete what a run writes, and nothing else."""
-  for name in ("checkpoints", "tensorboard"):
-    shutil.rmtree(workdir / name, ignore_errors=True)
-  for pattern in ("*.json", "*.jsonl", "*.npz", "report.html"):
-    for path in workdir.glob(pattern):
-      path.unlink()
 
 
 def _open_checkpoints(workdir: Path, config: TrainConfig) -> Checkpoints:
@@ -395,7 +237,3 @@ def _decide(trained: Trained, validation: data.Examples) -> dict[str, Any]:
     "examples": len(validation.labels),
     "class_names": trained.setup.class_names,
   }
-
-
-def _json_bytes(values: Any) -> bytes:
-  return (json.dumps(values, indent=2) + "\n").encode()

@@ -16,7 +16,8 @@ from isomax_jax import data
 from isomax_jax.evaluation import read_run
 from isomax_jax.jobs.evaluate import evaluate
 from isomax_jax.jobs.setup import make_setup
-from isomax_jax.jobs.train import OBJECTIVES, train
+from isomax_jax.jobs.steps import OBJECTIVES
+from isomax_jax.jobs.train import train
 from isomax_jax.jobs.trained import load_trained
 from isomax_jax.training import (
   DataConfig,
@@ -132,7 +133,7 @@ def test_the_best_network_needs_validation_images():
 
 def test_two_processes_do_not_train_in_one_directory(tmp_path, digits_dir):
   code = (
-    "import contextlib, sys; from pathlib import Path; from isomax_jax.jobs.train import _lock\n"
+    "import contextlib, sys; from pathlib import Path; from isomax_jax.jobs.workdir import _lock\n"
     "with _lock(Path(sys.argv[1])): print('locked', flush=True); sys.stdin.read()"
   )
   workdir = tmp_path / "run"
@@ -249,7 +250,7 @@ def test_every_objective_of_the_config_is_made():
 @pytest.mark.parametrize("name", MADE)
 def test_an_objective_gets_its_options(name, monkeypatch):
   # Real noise takes seconds to compile.
-  monkeypatch.setattr("isomax_jax.jobs.train.low_frequency_noise", lambda key, batch: batch.images)
+  monkeypatch.setattr("isomax_jax.jobs.steps.low_frequency_noise", lambda key, batch: batch.images)
   options, make, expected_options = MADE[name]
   settings = TrainConfig(
     model=ModelConfig(entropic_scale=3.0), objective=ObjectiveConfig(name=name, **options)

@@ -1,0 +1,112 @@
+"""The directory that a run is trained in: by one process, and from one config."""
+
+import contextlib
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+from isomax_jax import data
+from isomax_jax._files import is_temporary, write_atomically
+from isomax_jax.jobs.environment import environment
+from isomax_jax.jobs.trained import SPEC_FILE, read_config, read_spec
+from isomax_jax.training import TrainConfig, differences, to_json
+from isomax_jax.training.processes import on_first
+
+# The file that the process that trains locks.
+LOCK = ".lock"
+
+
+@contextlib.contextmanager
+def open_workdir(
+  workdir: Path, config: TrainConfig, spec: data.DataSpec, *, fresh: bool
+) -> Iterator[None]:
+  """Make a directory a run of a config, or check that it is one, and keep other processes out.
+
+  Args:
+    workdir: The directory.
+    config: The config.
+    spec: What is known of the set that it names.
+    fresh: Whether what the directory holds of an earlier run is deleted first.
+
+  Raises:
+    ValueError: If the directory holds something else or a run of another config or set, or another
+      process is training in it.
+    OSError: If it cannot be written to.
+  """
+  with contextlib.ExitStack() as stack:
+
+    def open_it() -> int:
+      if not (workdir / "config.json").exists() and _holds_something_else(workdir):
+        raise ValueError(f"{workdir} is neither empty nor a run directory: choose another")
+      workdir.mkdir(parents=True, exist_ok=True)
+      stack.enter_context(_lock(workdir))
+      if (workdir / "config.json").exists():
+        if fresh:
+          _clear(workdir)
+        else:
+          _check_same_run(workdir, config, spec)
+      write_atomically(workdir / "config.json", json_bytes(to_json(config)))
+      write_atomically(workdir / "environment.json", json_bytes(environment()))
+      write_atomically(workdir / SPEC_FILE, json_bytes(data.spec_to_json(spec)))
+      return 0
+
+    on_first(open_it)
+    yield
+
+
+def _holds_something_else(workdir: Path) -> bool:
+  """Tell whether a directory holds more than what a run leaves that was killed at its start."""
+  if not workdir.is_dir():
+    return workdir.exists()
+  return any(path.name != LOCK and not is_temporary(path) for path in workdir.iterdir())
+
+
+@contextlib.contextmanager
+def _lock(workdir: Path) -> Iterator[None]:
+  """Keep other processes from training in a directory; the system lets go of it at any end."""
+  lock = filelock.FileLock(workdir / LOCK)
+  try:
+    lock.acquire(blocking=False)
+  except filelock.Timeout:
+    raise ValueError(
+      f"another process is training in {workdir}: let it end, or choose another directory"
+    ) from None
+  try:
+    yield
+  finally:
+    lock.release()
+
+
+def _check_same_run(workdir: Path, config: TrainConfig, spec: data.DataSpec) -> None:
+  """Check that a directory's run is of this config and of the set that is there."""
+  different = differences(read_config(workdir), config)
+  if different:
+    raise ValueError(
+      f"{workdir} holds a run of another config ({'; '.join(different)}); "
+      "choose another directory, or start it afresh"
+    )
+  before = read_spec(workdir) or spec
+  for field in ("image_shape", "class_names", "splits"):
+    if getattr(before, field) != getattr(spec, field):
+      raise ValueError(
+        f"{workdir} holds a run on {spec.name} with other {field}; choose another directory, or "
+        "start it afresh"
+      )
+
+
+def _clear(workdir: Path) -> None:
+  """Delete what a run writes, and nothing else."""
+  for name in ("checkpoints", "tensorboard"):
+    shutil.rmtree(workdir / name, ignore_errors=True)
+  for pattern in ("*.json", "*.jsonl", "*.npz", "report.html"):
+    for path in workdir.glob(pattern):
+      path.unlink()
+
+
+def json_bytes(values: Any) -> bytes:
+  """Return what a JSON file of a run holds."""
+  return (json.dumps(values, indent=2) + "\n").encode()
