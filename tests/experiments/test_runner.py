@@ -220,9 +220,10 @@ def test_workers_of_a_killed_parent_save_and_stop(tmp_path, digits_dir):
   wait_for(lambda: len(read_log(first)) >= 5, process)
   process.kill()  # The parent alone, as when memory runs out.
   process.communicate(timeout=200)  # Ends when the last worker has closed its output.
-  step = read_log(first)[-1]["step"]
-  assert step < 120
-  assert Checkpoints(first / "checkpoints", kept=None).latest_step() == step
+  # Where it stopped, which may be between lines of the log.
+  saved = Checkpoints(first / "checkpoints", read_only=True).latest_step()
+  assert saved < 120
+  assert 0 <= saved - read_log(first)[-1]["step"] < STEPS_PER_EPOCH
 
 
 def test_cells_are_selected_by_patterns():

@@ -25,8 +25,9 @@ def test_held_out_test_images_are_in_no_number(trained_run, digits_dir):
   test = whole.sets["test"].images
   assert kept == {image.tobytes() for image in test[order[400:]]}
   assert len(kept) > 990  # A handful of digits may be twins.
-  np.testing.assert_array_equal(
-    rest.scores["energy|test"], whole.scores["energy|test"][np.sort(order[400:])]
+  # Not to the last bit: an image's place in a batch differs.
+  np.testing.assert_allclose(
+    rest.scores["energy|test"], whole.scores["energy|test"][np.sort(order[400:])], rtol=1e-5
   )
 
 
