@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import logging
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,7 @@ class Checkpoints:
     with self._failing_in_one_line():
       self._manager.wait_until_finished()
       self._saving = step
+      _check_space(self._directory, _arrays(state))
       self._manager.save(
         step,
         metrics=None if accuracy is None else {"accuracy": accuracy},
@@ -223,6 +225,14 @@ class Checkpoints:
         f"checkpoint {self._saving} could not be saved in {self._directory} ({reason}); "
         f"whole ones: {whole}"
       ) from error
+
+
+def _check_space(directory: Path, arrays: Any) -> None:
+  """Raise OSError where a checkpoint does not fit, instead of writing half of it."""
+  needed = sum(leaf.nbytes for leaf in jax.tree.leaves(arrays))
+  free = shutil.disk_usage(directory).free
+  if free < needed:
+    raise OSError(f"it takes {needed / 1e6:,.1f} MB, and {free / 1e6:,.1f} MB are free")
 
 
 def find_damage(folder: Path) -> str | None:

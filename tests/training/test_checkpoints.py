@@ -150,6 +150,15 @@ def test_where_all_are_damaged_nothing_is_touched(tmp_path, make_state):
   assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2"]
 
 
+def test_a_disk_without_space_for_a_checkpoint_gets_none_of_it(tmp_path, make_state, monkeypatch):
+  save(tmp_path, make_state, [1])
+  usage = shutil.disk_usage(tmp_path)
+  monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=50))
+  with pytest.raises(OSError, match=r"^checkpoint 2 .* \(it takes .* and 0.0 MB are free\); .* 1$"):
+    save(tmp_path, make_state, [2])
+  assert [path.name for path in tmp_path.iterdir()] == ["1"]
+
+
 # Orbax leaves writes behind whose event loop is closed; Python reports each, and goes on.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_full_disk_is_one_line_and_leaves_the_last_good_one(tmp_path, make_state):
