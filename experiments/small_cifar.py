@@ -5,7 +5,7 @@
 Head, loss, optimiser and protocol are the paper's, the schedule is scaled; CIFAR-10 is known.
 Besides the last one, the checkpoints of every second epoch are measured, which shows how each
 score comes to what it is; the entropic score of multiples of the logits shows what it lacks; and
-two more entropic scales are trained: Figure 1 in small. A network takes an hour on one core.
+two more entropic scales are trained: Figure 1 in small. A network takes one to two hours a core.
 """
 
 from functools import partial
