@@ -70,7 +70,8 @@ def detectors_table(records: Sequence[Record], head: str, unknowns: Sequence[str
   refused = [DISPLAY_NAMES[name] for name in DETECTORS if name not in means]
   lines += [row(name, *["–"] * (1 + len(titles))) for name in refused]
   networks = {(r.in_set, r.seed) for r in records}
-  return "\n".join([*lines, "", f"{len(networks)} networks. {' '.join(_choices(records))}"])
+  count = f"{len(networks)} network{'s' if len(networks) > 1 else ''}"
+  return "\n".join([*lines, "", f"{count}. {' '.join(_choices(records))}"])
 
 
 def _choices(records: Sequence[Record]) -> Iterator[str]:

@@ -4,7 +4,7 @@
 
 The trainings are those of `experiments.small_cifar`, so with its --workdir nothing is trained
 twice. A thousand test images, on which ODIN and Mahalanobis choose their options, are left out of
-the numbers of all. A network takes some twenty minutes on one core.
+the numbers of all. A network takes a quarter of an hour on one core.
 """
 
 from experiments import runner, small_cifar
