@@ -1,6 +1,7 @@
 """Checkpoints: a state and notes beside it, whole or absent, and never restored damaged."""
 
 import contextlib
+import copy
 import hashlib
 import json
 import logging
@@ -107,7 +108,9 @@ class Checkpoints:
         step,
         metrics=None if accuracy is None else {"accuracy": accuracy},
         args=ocp.args.Composite(
-          state=ocp.args.StandardSave(_arrays(state)), notes=ocp.args.JsonSave(dict(notes))
+          state=ocp.args.StandardSave(_arrays(state)),
+          # They are written in the background, when the caller may have changed his.
+          notes=ocp.args.JsonSave(copy.deepcopy(dict(notes))),
         ),
       )
 

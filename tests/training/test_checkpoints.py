@@ -39,6 +39,15 @@ def test_what_is_saved_comes_back_with_its_notes(tmp_path, make_state):
       chex.assert_trees_all_equal(getattr(restored, part), getattr(state, part))
 
 
+def test_notes_are_kept_as_they_were_when_saved(tmp_path, make_state):
+  notes = {"sums": {"loss": 1.0}}
+  with contextlib.closing(Checkpoints(tmp_path)) as checkpoints:
+    checkpoints.save(make_state(), notes)
+    notes["sums"]["loss"] += 1.0  # While they may be on their way to the disk.
+  with contextlib.closing(Checkpoints(tmp_path)) as checkpoints:
+    assert checkpoints.restore(make_state())[1] == {"sums": {"loss": 1.0}}
+
+
 def test_only_the_last_ones_are_kept(tmp_path, make_state):
   save(tmp_path, make_state, range(4), kept=2)
   assert sorted(path.name for path in tmp_path.iterdir()) == ["2", "3"]
