@@ -217,11 +217,9 @@ class Checkpoints:
       # The storage layer adds where in its source an error arose.
       reason = " ".join(str(error).partition("[source locations")[0].split())
       self._failed = True
-      # Each of its threads raises the error once more.
-      with contextlib.suppress(Exception):
-        self._manager.close()
-      with contextlib.suppress(Exception):
-        self._manager.close()
+      for _ in range(2):  # Each of its two threads raises the error once more.
+        with contextlib.suppress(Exception):
+          self._manager.close()
       self._manager.reload()
       whole = ", ".join(map(str, self.steps())) or "none"
       raise OSError(
