@@ -230,3 +230,33 @@ def test_ctrl_c_saves_and_a_second_start_goes_on(tmp_path, digits_dir):
   assert stopped in steps
   assert steps == sorted(set(steps))
   assert rows[-1]["epoch"] == pytest.approx(40, rel=0.01)
+
+
+def test_seeds_are_trained_into_directories_of_their_own(tmp_path, digits_dir, capsys):
+  with pytest.raises(SystemExit) as stop:
+    main([
+      "train", "--data", "mnist_5k:0,1", "--epochs", "1", "--seeds", "3", "4",
+      "--workdir", str(tmp_path), "--data-dir", str(digits_dir),
+    ])  # fmt: skip
+  assert stop.value.code == 0
+  for seed in (3, 4):
+    assert json.loads((tmp_path / f"seed{seed}" / "config.json").read_text())["seed"] == seed
+    assert (tmp_path / f"seed{seed}" / "decision.json").exists()
+  said = capsys.readouterr().out.splitlines()
+  assert said == [f"trained: {tmp_path / f'seed{seed}'}" for seed in (3, 4)]
+
+
+@pytest.mark.parametrize(
+  ("options", "message"),
+  [
+    (["--process-id", "0"], "distributed must be set for process_id"),
+    (["--seeds", "1", "--distributed"], "seeds are trained by one process each"),
+    (["--seeds", "1", "1"], "seeds must differ, got 1, 1"),
+  ],
+)
+def test_options_of_several_processes_that_do_not_go_together(tmp_path, capsys, options, message):
+  with pytest.raises(SystemExit) as stop:
+    main(["train", "--workdir", str(tmp_path / "run"), *options])
+  assert stop.value.code == 1
+  assert message in capsys.readouterr().err
+  assert not (tmp_path / "run").exists()
