@@ -87,7 +87,7 @@ def train_and_measure(
   initial_key, step_key = jax.random.split(jax.random.key(config.seed))
   model = make_model(config, setup)
   state = create_state(model, sgd(optim, total_steps=total), initial_key, setup.spec.image_shape)
-  source = resident.Source(*training)
+  source = resident.make_source(*training)
   objective = OBJECTIVES[loss_name](setup.prepare, entropic_scale=config.model.entropic_scale)
 
   @jax.jit

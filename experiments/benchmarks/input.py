@@ -45,7 +45,7 @@ def main() -> None:
   print(_timing.machine("jax", "grain", "tensorflow-datasets"))
   with tempfile.TemporaryDirectory() as temporary:
     data_dir = arguments.data_dir or temporary
-    source = resident.Source(*map(jnp.asarray, data.load(NAME, "test", data_dir=data_dir)))
+    source = resident.make_source(*map(jnp.asarray, data.load(NAME, "test", data_dir=data_dir)))
     stored = data.open_split(NAME, "test", data_dir=data_dir)
     batches = stream.draws(stored, batch_size=BATCH, seed=0, workers=arguments.workers)
     _print_rates(source, batches, steps=steps, repeats=arguments.repeats)

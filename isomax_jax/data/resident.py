@@ -4,6 +4,7 @@ The order of examples is a stream of permutations, one an epoch, a function of s
 batch may straddle two epochs, so nothing is dropped and nothing padded.
 """
 
+import dataclasses
 import functools
 import itertools
 from collections.abc import Iterator
@@ -17,11 +18,25 @@ from isomax_jax import _checks
 from isomax_jax.typing import Batch
 
 
-class Source(NamedTuple):
-  """All examples of a set: images ``[n, height, width, channels]`` uint8, labels ``[n]`` int32."""
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Source:
+  """All examples of a set, each image as a row: a TPU pads rows of pixels to several times theirs.
 
-  images: jax.Array
+  Attributes:
+    rows: Images, shape ``[n, height * width * channels]``, uint8.
+    labels: Class indices, shape ``[n]``, int32.
+    image_shape: Height, width and channels.
+  """
+
+  rows: jax.Array
   labels: jax.Array
+  image_shape: tuple[int, int, int] = dataclasses.field(metadata={"static": True})
+
+
+def make_source(images: jax.Array, labels: jax.Array) -> Source:
+  """Make a source of images ``[n, height, width, channels]`` uint8 and labels ``[n]`` int32."""
+  return Source(images.reshape(len(images), -1), labels, images.shape[1:])
 
 
 class Draw(NamedTuple):
@@ -33,8 +48,9 @@ class Draw(NamedTuple):
 
 def fetch(source: Source, draw: Draw) -> Batch:
   """Gather a batch from the source, inside the compiled step."""
+  rows = jnp.take(source.rows, draw.indices, axis=0)
   return Batch(
-    images=jnp.take(source.images, draw.indices, axis=0),
+    images=rows.reshape(len(rows), *source.image_shape),
     labels=jnp.take(source.labels, draw.indices, axis=0),
     positions=draw.positions,
   )

@@ -75,5 +75,5 @@ def _open(examples: data.Examples | data.Stored, config: TrainConfig, *, seed: i
     return Batches((), lambda step: stream.draws(examples, **options, start=step, workers=workers))
   count = len(examples.labels)
   return Batches(
-    resident.Source(*examples), lambda step: resident.draws(count, **options, start=step)
+    resident.make_source(*examples), lambda step: resident.draws(count, **options, start=step)
   )

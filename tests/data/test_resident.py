@@ -44,7 +44,7 @@ def test_order_of_a_seed_never_changes():
 
 def test_fetch_gathers_images_and_labels():
   images = np.random.default_rng(0).integers(0, 256, (9, 4, 3, 1), dtype=np.uint8)
-  source = resident.Source(jax.numpy.asarray(images), jax.numpy.arange(9, dtype=np.int32) * 2)
+  source = resident.make_source(jax.numpy.asarray(images), jax.numpy.arange(9, dtype=np.int32) * 2)
   draw = next(resident.draws(9, batch_size=4, seed=1))
   batch = jax.jit(resident.fetch)(source, draw)
   np.testing.assert_array_equal(batch.images, images[draw.indices])

@@ -25,7 +25,7 @@ def digits(data_dir):
 
 
 def resident_batches(loaded, start=0):
-  source = resident.Source(*map(np.asarray, loaded))
+  source = resident.make_source(*map(np.asarray, loaded))
   for draw in resident.draws(len(loaded.labels), batch_size=BATCH, seed=SEED, start=start):
     yield jax.tree.map(np.asarray, resident.fetch(source, draw))
 

@@ -18,7 +18,7 @@ def examples():
   generator = np.random.default_rng(0)
   labels = np.arange(40, dtype=np.int32) % CLASSES
   images = generator.integers(0, 100, (40, *SHAPE)) + 60 * labels[:, None, None, None]
-  return resident.Source(images.astype(np.uint8), labels)
+  return resident.make_source(images.astype(np.uint8), labels)
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,5 @@
 import contextlib
+import dataclasses
 import itertools
 import json
 import math
@@ -211,7 +212,8 @@ def test_a_finished_run_is_left_as_it_is(tmp_path, examples, make_step, make_sta
 def test_a_loss_that_is_not_finite_stops_and_saves_nothing(
   tmp_path, examples, make_step, make_state
 ):
-  broken = examples._replace(labels=np.where(np.arange(40) == 0, 99, examples.labels))
+  labels = np.where(np.arange(40) == 0, 99, examples.labels)
+  broken = dataclasses.replace(examples, labels=labels)
   # The spoilt example comes up in the first epoch, after the first checkpoint of step 1.
   order = [draw.indices for draw in itertools.islice(_draws(40, 0), 5)]
   bad_step = next(i for i, indices in enumerate(order) if 0 in indices) + 1
