@@ -130,8 +130,9 @@ def _run(
     nonlocal state, compiled
     for _ in range(steps // per_dispatch):
       drawn = jax.tree.map(lambda *leaves: np.stack(leaves), *itertools.islice(draws, per_dispatch))
+      drawn = runner.place(drawn)
       if compiled is None:
-        compiled = runner.compile(state, source, drawn, key)
+        compiled = runner.lower(state, source, drawn, key).compile()
       state, metrics = compiled(state, source, drawn, key)
     return metrics
 

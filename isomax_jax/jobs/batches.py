@@ -1,10 +1,16 @@
 """Where the batches of steps come from: the known set, and maybe one of outliers beside it."""
 
+import os
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+import jax
+import numpy as np
+
 from isomax_jax import data
 from isomax_jax.data import resident, stream
+from isomax_jax.jobs.setup import Setup
+from isomax_jax.jobs.unknown import find_unknown
 from isomax_jax.training import TrainConfig
 from isomax_jax.training.parallel import Fetch
 from isomax_jax.typing import Batch
@@ -26,30 +32,82 @@ class Batches(NamedTuple):
   draws: Callable[[int], Iterator[Any]]
 
 
-def is_streamed(config: TrainConfig, num_bytes: int) -> bool:
-  """Tell whether images are read from disk as they are needed, or all are kept on the device."""
+class Origin(NamedTuple):
+  """A set that batches are made of.
+
+  Attributes:
+    reference: The set and its classes.
+    spec: What is known of the set.
+    split: The split that is read.
+    streamed: Whether images are read from disk as they are needed, or all kept on the device.
+  """
+
+  reference: data.Reference
+  spec: data.DataSpec
+  split: str
+  streamed: bool
+
+  def open(self, data_dir: str | os.PathLike[str] | None) -> data.Examples | data.Stored:
+    """Open the examples, or load them all if they are not streamed."""
+    read = data.open_split if self.streamed else data.load
+    classes = self.reference.classes
+    return read(self.reference.name, self.split, classes=classes, data_dir=data_dir)
+
+  def outline(self, batch_size: int, steps: int) -> tuple[Any, Any]:
+    """Return a source and the draws of some steps as to shapes and dtypes, of the whole split."""
+    shape, count = self.spec.image_shape, self.spec.splits[self.split]
+    numbers = np.zeros((steps, batch_size), np.int32)
+    if self.streamed:
+      return (), Batch(np.zeros((steps, batch_size, *shape), np.uint8), numbers, numbers)
+    source = jax.eval_shape(
+      resident.make_source,
+      jax.ShapeDtypeStruct((count, *shape), np.uint8),
+      jax.ShapeDtypeStruct((count,), np.int32),
+    )
+    return source, resident.Draw(numbers, numbers)
+
+
+def find_origins(
+  config: TrainConfig, setup: Setup, data_dir: str | os.PathLike[str] | None
+) -> tuple[Origin, Origin | None]:
+  """Look up where a config's images come from: the known ones, and outliers if there are any.
+
+  Raises:
+    ValueError: If the set of the outliers is unknown, holds known classes or does not fit.
+  """
+  known = Origin(setup.reference, setup.spec, "train", _is_streamed(config, setup.spec, "train"))
+  if config.objective.outliers is None:
+    return known, None
+  reference, spec, _ = find_unknown(
+    setup, config.objective.outliers, role="objective.outliers", data_dir=data_dir
+  )
+  # A set that is there to be unknown has one split.
+  split = "train" if "train" in spec.splits else next(iter(spec.splits))
+  return known, Origin(reference, spec, split, _is_streamed(config, spec, split))
+
+
+def _is_streamed(config: TrainConfig, spec: data.DataSpec, split: str) -> bool:
   if config.run.pipeline == "auto":
-    return num_bytes >= data.LARGEST_RESIDENT
+    return spec.num_bytes(split) >= data.LARGEST_RESIDENT
   return config.run.pipeline == "stream"
 
 
-def make_fetch(*, streamed: bool, outliers_streamed: bool | None = None) -> Fetch:
-  """Make the function of source and draw to a batch, inside the compiled step.
-
-  Args:
-    streamed: Whether images are read from disk.
-    outliers_streamed: The same of outliers; None if there are none.
-  """
-  fetch = stream.fetch if streamed else resident.fetch
-  if outliers_streamed is None:
+def make_fetch(known: Origin, outliers: Origin | None = None) -> Fetch:
+  """Make the function of source and draw to a batch, inside the compiled step."""
+  fetch = _fetch_of(known)
+  if outliers is None:
     return fetch
-  fetch_outliers = stream.fetch if outliers_streamed else resident.fetch
+  fetch_outliers = _fetch_of(outliers)
 
   def fetch_both(source: tuple[Any, Any], draw: tuple[Any, Any]) -> Batch:
-    outliers = fetch_outliers(source[1], draw[1])
-    return fetch(source[0], draw[0])._replace(outliers=outliers.images)
+    beside = fetch_outliers(source[1], draw[1])
+    return fetch(source[0], draw[0])._replace(outliers=beside.images)
 
   return fetch_both
+
+
+def _fetch_of(origin: Origin) -> Fetch:
+  return stream.fetch if origin.streamed else resident.fetch
 
 
 def open_batches(

@@ -78,7 +78,7 @@ def make_runner(
   """
   strategy = config.run.strategy
   if strategy == "auto":
-    strategy = "pmap" if jax.process_count() == 1 and len(devices) > 1 else "sharded"
+    strategy = "pmap" if parallel.processes_of(devices) == 1 < len(devices) else "sharded"
   axis_name = parallel.AXIS if strategy == "pmap" else None
   step = partial(
     train_step,
@@ -95,3 +95,8 @@ def make_runner(
     multiple=config.optim.accumulate * ROWS.get(config.objective.name, 1),
   )
   return runner, axis_name
+
+
+def steps_per_dispatch(config: TrainConfig, devices: Sequence[jax.Device]) -> int:
+  """Return how many steps are one program on devices."""
+  return config.run.steps_per_dispatch or (1 if devices[0].platform == "cpu" else 50)

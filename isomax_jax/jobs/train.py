@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
@@ -19,11 +19,10 @@ from isomax_jax.detectors import create_detector
 from isomax_jax.evaluation.benchmark import Fitted, score_sets
 from isomax_jax.evaluation.predict import predict
 from isomax_jax.evaluation.runs import VALIDATION
-from isomax_jax.jobs.batches import is_streamed, make_fetch, open_batches
-from isomax_jax.jobs.setup import Forward, Setup, make_forward, make_model, make_setup
-from isomax_jax.jobs.steps import make_runner
+from isomax_jax.jobs.batches import find_origins, make_fetch, open_batches
+from isomax_jax.jobs.setup import Forward, make_forward, make_model, make_setup
+from isomax_jax.jobs.steps import make_runner, steps_per_dispatch
 from isomax_jax.jobs.trained import Trained
-from isomax_jax.jobs.unknown import find_unknown
 from isomax_jax.jobs.workdir import json_bytes, open_workdir
 from isomax_jax.metrics import accuracy, fit_temperature, negative_log_likelihood
 from isomax_jax.scores import entropic_score
@@ -76,24 +75,19 @@ def train(
   """
   workdir = Path(workdir)
   setup = make_setup(config, find=partial(data.get_spec, data_dir=data_dir))
-  streamed = is_streamed(config, setup.spec.num_bytes("train"))
-  outliers = _find_outliers(config, setup, data_dir)
-  fetch = make_fetch(
-    streamed=streamed, outliers_streamed=None if outliers is None else outliers.streamed
-  )
-  runner, axis_name = make_runner(config, setup, fetch, devices=job_devices())
+  known, outliers = find_origins(config, setup, data_dir)
+  runner, axis_name = make_runner(config, setup, make_fetch(known, outliers), devices=job_devices())
   with open_workdir(workdir, config, setup.spec, fresh=fresh):
     if (workdir / "decision.json").exists():
       return  # It is the last thing that a run writes.
-    read = data.open_split if streamed else data.load
     training, validation = data.split_validation(
-      read(setup.reference.name, "train", classes=setup.reference.classes, data_dir=data_dir),
-      config.data.validation,
-      seed=config.seed,
+      known.open(data_dir), config.data.validation, seed=config.seed
     )
-    if streamed:
+    if known.streamed:
       validation = validation.read_all()
-    source, draws = open_batches(training, config, None if outliers is None else outliers.open())
+    source, draws = open_batches(
+      training, config, None if outliers is None else outliers.open(data_dir)
+    )
     schedule = _schedule(config, len(training.labels))
     initial_key, step_key = jax.random.split(jax.random.key(config.seed))
     state = runner.replicate(
@@ -144,29 +138,6 @@ def _listen() -> contextlib.AbstractContextManager[Interruption]:
   return listen() if jax.process_count() == 1 else contextlib.nullcontext(Preemption())
 
 
-class _Outliers(NamedTuple):
-  """Outliers to learn from: whether they are read from disk, and a function that opens them."""
-
-  streamed: bool
-  open: Callable[[], data.Examples | data.Stored]
-
-
-def _find_outliers(
-  config: TrainConfig, setup: Setup, data_dir: str | os.PathLike[str] | None
-) -> _Outliers | None:
-  """Look up the set that a config learns outliers from, if there is one."""
-  if config.objective.outliers is None:
-    return None
-  (set_name, classes), spec, _ = find_unknown(
-    setup, config.objective.outliers, role="objective.outliers", data_dir=data_dir
-  )
-  # A set that is there to be unknown has one split.
-  split = "train" if "train" in spec.splits else next(iter(spec.splits))
-  streamed = is_streamed(config, spec.num_bytes(split))
-  read = data.open_split if streamed else data.load
-  return _Outliers(streamed, partial(read, set_name, split, classes=classes, data_dir=data_dir))
-
-
 def _open_checkpoints(workdir: Path, config: TrainConfig) -> Checkpoints:
   return Checkpoints(
     workdir / "checkpoints",
@@ -182,11 +153,10 @@ def _schedule(config: TrainConfig, examples: int) -> loop.Schedule:
   def steps(epochs: float) -> int:
     return max(1, round(epochs * steps_per_epoch))
 
-  per_dispatch = config.run.steps_per_dispatch or (1 if jax.default_backend() == "cpu" else 50)
   return loop.Schedule(
     total=steps(config.optim.epochs),
     steps_per_epoch=steps_per_epoch,
-    per_dispatch=per_dispatch,
+    per_dispatch=steps_per_dispatch(config, job_devices()),
     log=steps(config.run.log_epochs),
     validate=steps(config.run.validate_epochs),
     checkpoint=steps(config.run.checkpoint_epochs),

@@ -10,7 +10,7 @@ import numpy as np
 
 from isomax_jax.training.checkpoints import Checkpoints
 from isomax_jax.training.interruption import Interrupted, Interruption
-from isomax_jax.training.parallel import Run, Runner
+from isomax_jax.training.parallel import Runner
 from isomax_jax.training.processes import on_first
 from isomax_jax.training.state import TrainState
 from isomax_jax.training.tally import Tally
@@ -70,7 +70,7 @@ def fit(
   """
   step = int(state.step)
   stream = draws(step)
-  compiled: dict[int, Run] = {}
+  compiled: dict[int, jax.stages.Compiled] = {}
   pending: list[Any] = []
   saved = time.monotonic()
 
@@ -100,10 +100,11 @@ def fit(
   while step < schedule.total:
     steps = min(schedule.per_dispatch, schedule.total - step)
     drawn = jax.tree.map(lambda *leaves: np.stack(leaves), *itertools.islice(stream, steps))
+    drawn = runner.place(drawn)
     if steps not in compiled:
       tally.stop()
       started = time.perf_counter()
-      compiled[steps] = runner.compile(state, source, drawn, key)
+      compiled[steps] = runner.lower(state, source, drawn, key).compile()
       tally.line_compile_seconds += time.perf_counter() - started
     tally.start()
     state, metrics = compiled[steps](state, source, drawn, key)

@@ -23,21 +23,20 @@ Step = Callable[..., tuple[TrainState, dict[str, jax.Array]]]
 Fetch = Callable[[Any, Any], Batch]
 
 
-Run = Callable[[TrainState, Any, Any, jax.Array], tuple[TrainState, dict[str, jax.Array]]]
-
-
 class Runner(NamedTuple):
   """Steps on their devices.
 
   Attributes:
     replicate: Copy a tree of arrays to every device.
-    compile: Compile ``run(state, source, draws, key) -> (state, metrics)`` for arguments like
-      those given: as many steps as the draws have in their first axis, each with a batch of their
-      second; metrics are ``[steps]``. The state passed to ``run`` is consumed.
+    place: Lay out draws, arrays on the host ``[steps, batch, ...]`` each, for the devices.
+    lower: Lower the program ``(state, source, draws, key) -> (state, metrics)`` for arguments of
+      such shapes: as many steps as the placed draws have, each with a batch of its own; metrics
+      are ``[steps]``. Compiled and run, it consumes the state.
   """
 
   replicate: Callable[[Any], Any]
-  compile: Callable[[TrainState, Any, Any, jax.Array], Run]
+  place: Callable[[Any], Any]
+  lower: Callable[[TrainState, Any, Any, jax.Array], jax.stages.Lowered]
 
 
 def make_runner(
@@ -55,7 +54,7 @@ def make_runner(
     step: ``train_step`` with ``objective`` and, for ``pmap``, ``axis_name`` bound.
     fetch: Function of the source (replicated arrays) and a draw to a batch.
     strategy: ``"pmap"`` or ``"sharded"``.
-    devices: Devices to use.
+    devices: Devices to use; they may be those of a topology that is only compiled for.
     batch_size: Examples a step over all devices.
     multiple: What the step needs a device's share of the batch to be a multiple of.
 
@@ -74,14 +73,14 @@ def make_runner(
     ...     devices=jax.devices()[:1], batch_size=2)
     >>> arguments = runner.replicate((np.zeros(()), np.arange(5.0), jax.random.key(0)))
     >>> state, source, key = arguments
-    >>> draws = np.array([[1, 2], [3, 4]])  # Two steps of two examples.
-    >>> run = runner.compile(state, source, draws, key)
+    >>> draws = runner.place(np.array([[1, 2], [3, 4]]))  # Two steps of two examples.
+    >>> run = runner.lower(state, source, draws, key).compile()
     >>> state, metrics = run(state, source, draws, key)
     >>> float(state), metrics["mean"].tolist()
     (10.0, [1.5, 3.5])
   """
   _checks.one_of("strategy", strategy, ("pmap", "sharded"))
-  if strategy == "pmap" and jax.process_count() > 1:
+  if strategy == "pmap" and processes_of(devices) > 1:
     raise ValueError("strategy must be sharded for several processes, got pmap")
   count = len(devices)
   unit = count * multiple
@@ -130,11 +129,7 @@ def make_runner(
         return draws
       return jax.tree.map(partial(jax.make_array_from_process_local_data, split), draws)
 
-    def compile_sharded(state, source, draws, key):
-      run = mapped.lower(state, source, place(draws), key).compile()
-      return lambda state, source, draws, key: run(state, source, place(draws), key)
-
-    return Runner(replicate, compile_sharded)
+    return Runner(replicate, place, mapped.lower)
 
   mapped = jax.pmap(
     steps,
@@ -146,16 +141,17 @@ def make_runner(
   )
 
   def split_draws(draws):
-    # Draws are host arrays: [steps, batch] becomes [steps, devices, batch / devices].
+    # [steps, batch] becomes [steps, devices, batch / devices].
     return jax.tree.map(
       lambda draw: np.reshape(draw, (draw.shape[0], count, -1, *draw.shape[2:])), draws
     )
 
-  def compile_mapped(state, source, draws, key):
-    run = mapped.lower(state, source, split_draws(draws), key).compile()
-    return lambda state, source, draws, key: run(state, source, split_draws(draws), key)
+  return Runner(replicate, split_draws, mapped.lower)
 
-  return Runner(replicate, compile_mapped)
+
+def processes_of(devices: Sequence[jax.Device]) -> int:
+  """Count the processes that devices belong to."""
+  return len({device.process_index for device in devices})
 
 
 def _key_kind(leaf: Any) -> str:

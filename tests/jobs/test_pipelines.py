@@ -9,9 +9,10 @@ import pytest
 
 from isomax_jax import data
 from isomax_jax.evaluation import read_run
-from isomax_jax.jobs.batches import is_streamed
+from isomax_jax.jobs.batches import find_origins
 from isomax_jax.jobs.evaluate import evaluate
 from isomax_jax.jobs.predict import predict_files
+from isomax_jax.jobs.setup import make_setup
 from isomax_jax.jobs.train import train
 from isomax_jax.jobs.unknown import default_out_sets
 from isomax_jax.training import DataConfig, OptimConfig, RunConfig, TrainConfig
@@ -62,7 +63,8 @@ def test_both_pipelines_train_the_same_network(insects, tmp_path):
 def test_images_that_take_a_gibibyte_are_streamed(pipeline, images, streamed):
   spec = dataclasses.replace(data.SPECS["cifar10"], splits={"train": images, "test": 10**9})
   config = config_of("cifar10", pipeline=pipeline)
-  assert is_streamed(config, spec.num_bytes("train")) == streamed
+  known, _ = find_origins(config, make_setup(config, find=lambda name: spec), None)
+  assert known.streamed == streamed
 
 
 def test_own_images_from_folder_to_decision(insects, tmp_path):

@@ -110,10 +110,10 @@ def test_a_step_is_the_same_through_pmap_and_sharded(name):
     state = runner.replicate(create_state(model, optimizer, jax.random.key(0), (32, 32, 3)))
     arguments = (
       runner.replicate(source),
-      np.arange(4, dtype=np.int32)[None],
+      runner.place(np.arange(4, dtype=np.int32)[None]),
       runner.replicate(jax.random.key(1)),
     )
-    state, metrics = runner.compile(state, *arguments)(state, *arguments)
+    state, metrics = runner.lower(state, *arguments).compile()(state, *arguments)
     # After one step, without weight decay, the momentum is the gradient.
     momentum = optax.tree_utils.tree_get(state.opt_state, "trace")
     return jax.device_get((metrics["loss"], momentum))

@@ -218,8 +218,9 @@ def test_objectives_do_not_depend_on_how_steps_are_spread(examples, make_step, m
     source, key = runner.replicate((examples, jax.random.key(1)))
     draws = resident.draws(len(examples.labels), batch_size=32, seed=0)
     for _ in range(steps):
-      draw = jax.tree.map(lambda leaf: leaf[None], next(draws))
-      state, metrics = runner.compile(state, source, draw, key)(state, source, draw, key)
+      draw = runner.place(jax.tree.map(lambda leaf: leaf[None], next(draws)))
+      compiled = runner.lower(state, source, draw, key).compile()
+      state, metrics = compiled(state, source, draw, key)
     return jax.device_get((state.params, state.batch_stats, metrics))
 
   pmapped, sharded = run("pmap", 4), run("sharded", 4)

@@ -26,8 +26,9 @@ def run(examples, step, state, *, strategy, devices, per_dispatch=1):
   for start in range(0, STEPS, per_dispatch):
     count = min(per_dispatch, STEPS - start)
     draws = jax.tree.map(lambda *leaves: np.stack(leaves), *itertools.islice(stream, count))
+    draws = runner.place(draws)
     if count not in compiled:
-      compiled[count] = runner.compile(state, source, draws, key)
+      compiled[count] = runner.lower(state, source, draws, key).compile()
     state, values = compiled[count](state, source, draws, key)
     metrics.append(jax.device_get(values))
   return jax.device_get(state), jax.tree.map(lambda *v: np.concatenate(v), *metrics)
