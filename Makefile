@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: quickstart test test-slow lint bench
+.PHONY: quickstart test test-slow test-tpu lint bench
 
 quickstart: $(VENV)/.quickstart
 	$(BIN)/isomax-jax quickstart
@@ -13,6 +13,10 @@ test: $(VENV)/.test
 
 test-slow: $(VENV)/.test
 	$(BIN)/python -m pytest -m slow
+
+# Compiles for TPUs that are not there; the compiler is 140 MB and for Linux on x86-64 alone.
+test-tpu: $(VENV)/.test $(VENV)/.tpu-aot
+	$(BIN)/python -m pytest tests/tpu
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check

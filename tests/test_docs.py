@@ -83,6 +83,7 @@ def test_every_command_of_a_page_is_one(name, capsys, monkeypatch):
 
   for command in (
     "benchmark",
+    "compile",
     "data",
     "evaluate",
     "predict",

@@ -14,6 +14,7 @@ from isomax_jax.evaluation.records import (
   method_name,
   summarize,
 )
+from isomax_jax.jobs.compile import Program
 
 _METRICS = ("tnr_at_tpr", "auroc")
 
@@ -121,6 +122,23 @@ def benchmark_tables(
   }.items():
     chosen = ", ".join(f"{name} {_option(value)}" for name, value in options.items())
     yield f"{DISPLAY_NAMES[detector]}: {chosen}; chosen on {tuned_on}"
+
+
+def programs_table(programs: Sequence[Program], *, title: str) -> Table:
+  """Tabulate what compiled programs need of one device.
+
+  Args:
+    programs: The programs, one or more.
+    title: The table's title.
+  """
+  table = Table("program, on one device", title=title, title_justify="left")
+  for column in (*(f"{name}, MB" for name in programs[0].memory), "GFLOP a step", "compiled in, s"):
+    table.add_column(column, justify="right")
+  for program in programs:
+    name = f"{program.name}, {program.steps} steps" if program.steps > 1 else program.name
+    sizes = [f"{size / 1e6:,.1f}" for size in program.memory.values()]
+    table.add_row(name, *sizes, f"{program.flops / 1e9:,.2f}", f"{program.seconds:.0f}")
+  return table
 
 
 def _option(value: float | Sequence[float]) -> str:

@@ -20,6 +20,7 @@ _EXTRA_OF_PACKAGE = {
   "scipy": "train",
   "grain": "train",
   "filelock": "train",
+  "libtpu": "tpu-aot",
   "matplotlib": "plots",
   "mlxtend": "quickstart",
   "sklearn": "quickstart",
@@ -76,7 +77,17 @@ def guard(program: str, run: Callable[[list[str]], int], arguments: list[str] | 
 def _run(arguments: list[str]) -> int:
   import tyro
 
-  from isomax_jax.cli import benchmark, data, evaluate, predict, prepare, quickstart, report, train
+  from isomax_jax.cli import (
+    benchmark,
+    compile,
+    data,
+    evaluate,
+    predict,
+    prepare,
+    quickstart,
+    report,
+    train,
+  )
 
   commands = {
     "quickstart": quickstart.quickstart,
@@ -86,6 +97,7 @@ def _run(arguments: list[str]) -> int:
     "predict": predict.predict,
     "report": report.report,
     "prepare": prepare.prepare,
+    "compile": compile.compile,
     "data": data.data,
   }
   return tyro.extras.subcommand_cli_from_dict(

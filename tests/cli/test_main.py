@@ -183,9 +183,20 @@ def test_an_unwritable_directory_is_one_line(run_command, tmp_path):
   assert "file" in errors
 
 
-@pytest.mark.parametrize(("package", "extra"), [("tyro", "train"), ("matplotlib", "plots")])
-def test_a_missing_extra_names_its_installation(trained_run, package, extra):
+@pytest.mark.parametrize(
+  ("package", "extra", "command"),
+  [
+    ("tyro", "train", "report"),
+    ("matplotlib", "plots", "report"),
+    ("libtpu", "tpu-aot", "compile"),
+  ],
+)
+def test_a_missing_extra_names_its_installation(trained_run, package, extra, command):
   """A finder that hides the package stands for an installation without the extra."""
+  arguments = {
+    "report": ["report", str(trained_run), "--output", "/dev/null"],
+    "compile": ["compile", "--target", "v5e:2x2"],
+  }[command]
   program = (
     "import sys\n"
     "class Hide:\n"
@@ -194,7 +205,7 @@ def test_a_missing_extra_names_its_installation(trained_run, package, extra):
     "      raise ModuleNotFoundError(f'No module named {name!r}', name=name)\n"
     "sys.meta_path.insert(0, Hide())\n"
     "from isomax_jax.cli.main import main\n"
-    f"main(['report', {str(trained_run)!r}, '--output', '/dev/null'])\n"
+    f"main({arguments!r})\n"
   )
   result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
   assert result.returncode == 1

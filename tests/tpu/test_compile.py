@@ -1,0 +1,109 @@
+"""The real programs, compiled for TPUs that are not there; needs the extra ``tpu-aot``."""
+
+import collections
+import dataclasses
+import math
+import re
+
+import jax
+import pytest
+
+pytest.importorskip("libtpu")
+
+from isomax_jax import data
+from isomax_jax.jobs.compile import compile_programs, tpu_devices
+from isomax_jax.training import DataConfig, ModelConfig, RunConfig, TrainConfig
+
+# Generation and topology, and the strategies that its number of hosts allows.
+TARGETS = {
+  "v4:2x2x1": ("pmap", "sharded"),
+  "v5e:2x2": ("pmap", "sharded"),
+  "v5e:4x4": ("sharded",),
+  "v6e:2x2": ("pmap", "sharded"),
+}
+NETWORKS = ("resnet34", "densenet_bc_100")
+IN_EVERY_RUN = [("v5e:2x2", "pmap", "resnet34")]
+
+
+def cases():
+  for target, strategies in TARGETS.items():
+    for strategy in strategies:
+      for network in NETWORKS:
+        case = target, strategy, network
+        yield pytest.param(*case, marks=() if case in IN_EVERY_RUN else pytest.mark.slow)
+
+
+def collectives(program):
+  """Return what devices send each other: the number of values, by kind of communication."""
+  found = collections.Counter()
+  for shapes, kind in re.findall(
+    r"= (.*?) (all-[a-z]+|reduce-scatter|collective-[a-z]+)(?:-start)?\(",
+    program.compiled.as_text(),
+  ):
+    for size in re.findall(r"\w+\[([\d,]*)\]", shapes):
+      found[kind] += math.prod(int(axis) for axis in size.split(",") if axis)
+  return found
+
+
+def operands(program, operation):
+  """Return the types that each use of an operation is given, as handed to the compiler."""
+  return re.findall(rf"stablehlo\.{operation}\b.* : \((.*)\) ->", program.lowered.as_text())
+
+
+@pytest.mark.parametrize(
+  ("target", "devices", "hosts"),
+  [("v5e:1x1", 1, 1), ("v5e:4x4", 16, 4), ("v4:2x2x1", 4, 1), ("v6e:2x2", 4, 1)],
+)
+def test_a_target_has_its_devices(target, devices, hosts):
+  described = tpu_devices(target)
+  assert len(described) == devices
+  assert len({device.process_index for device in described}) == hosts
+
+
+def test_what_is_no_target_is_named():
+  with pytest.raises(ValueError, match=r"^target must be a TPU's generation .* got 'v9:2x2': "):
+    tpu_devices("v9:2x2")
+
+
+@pytest.mark.parametrize(("target", "strategy", "network"), list(cases()))
+def test_the_programs_are_what_a_tpu_should_run(target, strategy, network):
+  config = TrainConfig(
+    data=DataConfig(name="cifar10"),
+    model=ModelConfig(name=network, dtype="bfloat16"),
+    run=RunConfig(strategy=strategy),
+  )
+  programs = train, forward, score = list(compile_programs(config, tpu_devices(target)))
+  for program in programs:
+    for text in (program.lowered.as_text(), program.compiled.as_text()):
+      assert not re.search(r"callback|infeed|outfeed|is_host_transfer=true|f64", text)
+  for program in (train, forward):
+    convolutions, products = (operands(program, op) for op in ("convolution", "dot_general"))
+    assert all(types.count("xbf16>") == 2 for types in convolutions)
+    assert all(types.count("xf32>") == 2 for types in products)
+    assert len(convolutions) >= 33
+    assert len(products) == (3 if program is train else 1)  # Distances, forward and backward.
+
+  # Devices add up gradients, BatchNorm's statistics and metrics; images and parameters stay.
+  (state, *_), _ = train.lowered.args_info
+  parameters, statistics = (
+    sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))
+    for tree in (state.params, state.batch_stats)
+  )
+  sent = collectives(train)
+  assert set(sent) == {"all-reduce"}
+  assert parameters < sent["all-reduce"] < parameters + 3 * statistics
+  # Images are each device's own, but whether a distance needs a second look is asked of all.
+  assert collectives(forward).total() <= 2
+  assert collectives(score).total() == 0
+  # All images and what a step needs beside them.
+  assert 50_000 * 32 * 32 * 3 < train.memory["arguments"] < 50_000 * 32 * 32 * 3 * 3
+  assert train.memory["scratch"] < 1e9
+
+
+@pytest.mark.slow
+def test_what_does_not_fit_says_so(monkeypatch):
+  spec = dataclasses.replace(data.SPECS["cifar10"], splits={"train": 6_000_000, "test": 1})
+  monkeypatch.setitem(data.SPECS, "cifar10", spec)  # 18 GB, and a v5e has 16.
+  config = TrainConfig(data=DataConfig(name="cifar10"), run=RunConfig(pipeline="resident"))
+  with pytest.raises(ValueError, match=r"^train does not fit: .*exceeds available HBM"):
+    next(compile_programs(config, tpu_devices("v5e:2x2")))
