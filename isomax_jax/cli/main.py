@@ -88,7 +88,9 @@ def _run(arguments: list[str]) -> int:
     report,
     train,
   )
+  from isomax_jax.jobs.environment import keep_compiled_programs
 
+  keep_compiled_programs()
   commands = {
     "quickstart": quickstart.quickstart,
     "train": train.train,

@@ -15,6 +15,7 @@ def train(
   *,
   data_dir: Path | None = None,
   fresh: tyro.conf.FlagCreatePairsOff[bool] = False,
+  compile_cache: Path | None = None,
   seeds: tuple[int, ...] = (),
   distributed: tyro.conf.FlagCreatePairsOff[bool] = False,
   coordinator: Annotated[str | None, tyro.conf.arg(metavar="HOST:PORT")] = None,
@@ -33,6 +34,8 @@ def train(
     workdir: The run directory. Stopped runs go on from their last checkpoint.
     data_dir: Where sets are kept. None: $TFDS_DATA_DIR, else ~/tensorflow_datasets.
     fresh: Delete what the run directory holds of an earlier run first.
+    compile_cache: Where compiled programs are kept, so that the next start need not compile them.
+      None: $JAX_COMPILATION_CACHE_DIR, else ~/.cache/isomax_jax, as all commands.
     seeds: Train with each of these seeds instead of the one, side by side on several devices or
       cores, each in a directory of its own in the run directory.
     distributed: Train one network with other processes, each started with the same command; where
@@ -44,11 +47,14 @@ def train(
   """
   import jax
 
+  from isomax_jax.jobs.environment import keep_compiled_programs
   from isomax_jax.jobs.pool import Bars, train_seeds
   from isomax_jax.jobs.train import train as train_job
   from isomax_jax.training.processes import connected
   from isomax_jax.training.writers import ProgressLine
 
+  if compile_cache is not None:
+    keep_compiled_programs(compile_cache)
   title = f"{config.model.name} {config.model.head}"
   others = {"coordinator": coordinator, "num_processes": num_processes, "process_id": process_id}
   if not distributed and any(value is not None for value in others.values()):

@@ -1,6 +1,8 @@
 """What a result was computed with."""
 
+import contextlib
 import importlib.metadata
+import os
 import platform
 import subprocess
 from pathlib import Path
@@ -11,6 +13,9 @@ import jax
 from isomax_jax._version import __version__
 
 _LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy")
+
+# Beyond it, the programs that were not used for longest are deleted.
+_CACHE_BYTES = 2**31
 
 
 def environment() -> dict[str, Any]:
@@ -26,6 +31,32 @@ def environment() -> dict[str, Any]:
     "device": f"{jax.device_count()} × {kind or device.device_kind} ({device.platform})",
     "git_commit": _git_commit(Path(__file__).parents[2]),
   }
+
+
+def keep_compiled_programs(folder: Path | None = None) -> None:
+  """Keep compiled programs on disk, for the next start of this and of other processes.
+
+  Args:
+    folder: Where. None: where JAX was told to, else ``~/.cache/isomax_jax`` if it can be made.
+
+  Raises:
+    OSError: If a folder that was named cannot be made.
+  """
+  if folder is None:
+    if jax.config.jax_compilation_cache_dir:
+      return
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "isomax_jax"
+    with contextlib.suppress(OSError):
+      folder.mkdir(parents=True, exist_ok=True)
+    if not os.access(folder, os.W_OK):
+      return
+  folder.mkdir(parents=True, exist_ok=True)
+  for option, value in {
+    "jax_compilation_cache_dir": str(folder.absolute()),
+    "jax_compilation_cache_max_size": _CACHE_BYTES,
+  }.items():
+    jax.config.update(option, value)
+    os.environ[option.upper()] = str(value)  # For the processes that this one starts.
 
 
 def _git_commit(folder: Path) -> str | None:
