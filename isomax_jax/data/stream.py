@@ -57,6 +57,7 @@ def draws(
   Raises:
     ValueError: If there are no examples, the batch size is not positive or does not divide by the
       processes, or an example cannot be read.
+    ChildProcessError: If a process that reads has died.
 
   Example:
     >>> import tempfile
@@ -82,7 +83,14 @@ def draws(
     if not flags.FLAGS.is_parsed():
       flags.FLAGS.mark_as_parsed()
     ahead = ahead.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers))
-  yield from ahead
+  try:
+    yield from ahead
+  except RuntimeError as error:
+    if "terminated unexpectedly" not in str(error):
+      raise
+    raise ChildProcessError(
+      f"a process that reads {stored.spec.name} has died, maybe for lack of memory: {error}"
+    ) from error
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,5 +1,6 @@
 import dataclasses
 import itertools
+import multiprocessing
 import threading
 import time
 
@@ -70,6 +71,16 @@ def test_worker_processes_read_the_same(digits):
   batches = stream.draws(digits[1], batch_size=BATCH, seed=SEED, start=3, workers=2)
   assert_same(batches, resident_batches(digits[0], 3), 6)
   batches.close()
+
+
+def test_a_worker_that_dies_ends_the_stream(digits):
+  before = set(multiprocessing.active_children())
+  batches = stream.draws(digits[1], batch_size=BATCH, seed=SEED, workers=1)
+  next(batches)
+  (worker,) = set(multiprocessing.active_children()) - before
+  worker.kill()
+  with pytest.raises(ChildProcessError, match=r"^a process that reads mnist_5k has died"):
+    list(itertools.islice(batches, 1000))
 
 
 def test_threads_end_with_the_stream(digits):
