@@ -1,3 +1,4 @@
+import contextlib
 import dataclasses
 import json
 import logging
@@ -180,6 +181,24 @@ def test_a_damaged_checkpoint_costs_an_interval_and_no_number(tmp_path, digits_d
   chex.assert_trees_all_equal(*(load_trained(run).variables for run in runs))
   rows = [[(r["step"], r["split"], r["loss"]) for r in read_run(run).metrics] for run in runs]
   assert rows[0] == rows[1]
+
+
+@pytest.mark.parametrize("first", ["four devices", "one device"])
+def test_a_run_goes_on_with_other_devices(tmp_path, digits_dir, first):
+  config = digits_config(checkpoint_epochs=1)
+  whole, moved = tmp_path / "whole", tmp_path / "moved"
+  one = jax.default_device(jax.devices()[1])
+  four = contextlib.nullcontext()
+  start, end = (four, one) if first == "four devices" else (one, four)
+  train(config, whole, data_dir=digits_dir)
+  with start, pytest.raises(Interrupted):
+    train(config, moved, data_dir=digits_dir, interruption=StopAt(20))
+  with end:
+    train(config, moved, data_dir=digits_dir)
+  rows = [[(r["step"], r["split"]) for r in read_run(run).metrics] for run in (whole, moved)]
+  assert rows[0] == rows[1]
+  losses = [[row["loss"] for row in read_run(run).metrics] for run in (whole, moved)]
+  np.testing.assert_allclose(losses[1], losses[0], rtol=1e-3)
 
 
 def test_without_validation_there_is_no_decision(tmp_path, digits_dir):

@@ -39,6 +39,24 @@ def test_what_is_saved_comes_back_with_its_notes(tmp_path, make_state):
       chex.assert_trees_all_equal(getattr(restored, part), getattr(state, part))
 
 
+@pytest.mark.parametrize(("before", "after"), [(4, 1), (1, 4)])
+def test_what_some_devices_save_others_restore(tmp_path, make_state, before, after):
+  def on(count):
+    mesh = jax.make_mesh((count,), ("data",), devices=jax.devices()[-count:])
+    sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+    return jax.device_put(make_state(), sharding), sharding
+
+  state = at(on(before)[0], 7)
+  with contextlib.closing(Checkpoints(tmp_path)) as checkpoints:
+    checkpoints.save(state, {})
+  with contextlib.closing(Checkpoints(tmp_path)) as checkpoints:
+    target, sharding = on(after)
+    restored, _ = checkpoints.restore(target)
+  chex.assert_trees_all_equal(restored.variables, state.variables)
+  chex.assert_trees_all_equal(restored.opt_state, state.opt_state)
+  assert {leaf.sharding for leaf in jax.tree.leaves(restored.params)} == {sharding}
+
+
 def test_notes_are_kept_as_they_were_when_saved(tmp_path, make_state):
   notes = {"sums": {"loss": 1.0}}
   with contextlib.closing(Checkpoints(tmp_path)) as checkpoints:
