@@ -1,22 +1,22 @@
 """Small files read and written with errors of one line that name the file."""
 
 import io
+import itertools
 import json
 import os
 import zipfile
-import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-# What a damaged archive raises, depending on where it is damaged; TypeError comes of a single
-# array, which is no context manager.
-_UNREADABLE = (
-  EOFError, KeyError, NotImplementedError, OSError, RuntimeError, TypeError, ValueError,
-  zipfile.BadZipFile, zlib.error,
-)  # fmt: skip
+MAX_JSON_BYTES = 2**26
+"""What a file of JSON may have: more than any that is written here."""
+MAX_ARRAY_BYTES = 2**30
+"""What the arrays of a file may have together, unpacked."""
+_MAX_DEPTH = 64
+_COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -37,18 +37,62 @@ def is_temporary(path: Path) -> bool:
   return path.name.startswith(".") and path.name.endswith(".tmp")
 
 
+def parse_json(data: bytes) -> Any:
+  """Return the value of JSON text of any origin, or raise ValueError, never anything else.
+
+  Refused, besides what is no JSON: a key that is there twice, of which one would be lost; integers
+  beyond 64 bits, which arithmetic may refuse; half of a surrogate pair, which cannot be written;
+  and nesting so deep that Python's stack may not suffice to walk it.
+  """
+  try:
+    value = json.loads(data, object_pairs_hook=_without_duplicates, parse_int=_parse_int)
+  except RecursionError:
+    raise ValueError(f"nested more than {_MAX_DEPTH} levels deep") from None
+  level = [value]
+  for _ in range(_MAX_DEPTH):
+    for text in level:
+      if isinstance(text, str):
+        text.encode()
+    level = [child for parent in level for child in _children(parent)]
+  if level:
+    raise ValueError(f"nested more than {_MAX_DEPTH} levels deep")
+  return value
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+  values = dict(pairs)
+  if len(values) < len(pairs):
+    keys = [key for key, _ in pairs]
+    twice = next(key for key in keys if keys.count(key) > 1)
+    raise ValueError(f"{twice[:80]!r} is there twice")
+  return values
+
+
+def _parse_int(digits: str) -> int:
+  if len(digits) > 20 or not -(2**63) <= int(digits) < 2**64:
+    raise ValueError(f"an integer of {len(digits)} digits does not fit into 64 bits")
+  return int(digits)
+
+
+def _children(value: Any) -> Iterable[Any]:
+  if isinstance(value, dict):
+    return itertools.chain(value, value.values())
+  return value if isinstance(value, list) else ()
+
+
 def is_json_object(line: bytes) -> bool:
   """Tell whether a line is a whole JSON object: one cut short lacks its closing brace."""
   try:
-    return isinstance(json.loads(line), dict)
+    return isinstance(parse_json(line), dict)
   except ValueError:
     return False
 
 
 def read_json(path: Path) -> dict[str, Any]:
   """Return the object of a JSON file, or raise ValueError naming the file."""
+  data = _read(path)
   try:
-    value = json.loads(path.read_bytes())
+    value = parse_json(data)
   except ValueError as error:
     raise ValueError(f"{path}: not valid JSON ({error})") from None
   if not isinstance(value, dict):
@@ -71,23 +115,68 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
   Raises:
     ValueError: If a line is not a JSON object; the message names file and line number.
   """
-  lines = path.read_bytes().split(b"\n")
+  lines = _read(path).split(b"\n")
   if not is_json_object(lines[-1]):
     lines.pop()
+  values = []
   for number, line in enumerate(lines, start=1):
-    if not is_json_object(line):
+    try:
+      values.append(parse_json(line))
+    except json.JSONDecodeError:
+      raise ValueError(f"{path}, line {number}: not a JSON object") from None
+    except ValueError as error:
+      raise ValueError(f"{path}, line {number}: {error}") from None
+    if not isinstance(values[-1], dict):
       raise ValueError(f"{path}, line {number}: not a JSON object")
-  return [json.loads(line) for line in lines]
+  return values
+
+
+def _read(path: Path) -> bytes:
+  """Return what a file holds, or raise ValueError if it is larger than any that is written here."""
+  with path.open("rb") as file:
+    data = file.read(MAX_JSON_BYTES + 1)
+  if len(data) > MAX_JSON_BYTES:
+    raise ValueError(f"{path}: larger than {MAX_JSON_BYTES >> 20} MiB")
+  return data
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
-  """Return the arrays of an npz file in their order, or raise ValueError naming the file."""
+  """Return the arrays of an npz file in their order, or raise ValueError naming the file.
+
+  Not by ``np.load``, which believes any size and hands over members that are no arrays as bytes.
+  """
   try:
-    # Opened here, because NumPy leaves a file that it cannot read open.
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-      return {key: arrays[key] for key in arrays.files}
-  except _UNREADABLE as error:
-    raise ValueError(f"{path}: not a readable npz file ({error})") from None
+    with zipfile.ZipFile(path) as archive:
+      members = archive.infolist()
+      _check_members(members)
+      return {member.filename.removesuffix(".npy"): _array(archive, member) for member in members}
+  except Exception as error:  # Whatever damaged bytes make the readers raise.
+    reason = " ".join(str(error).split()) or type(error).__name__
+    raise ValueError(f"{path}: not a readable npz file ({reason})") from None
+
+
+def _check_members(members: Sequence[zipfile.ZipInfo]) -> None:
+  """Look at what an archive says of its members before any is unpacked."""
+  names = [member.filename for member in members]
+  if len(set(names)) < len(names):
+    raise ValueError("an array is there twice")
+  for member in members:
+    if not member.filename.endswith(".npy"):
+      raise ValueError(f"{member.filename!r} is no array")
+    # Of other compressions Python unpacks more at once than was asked for.
+    if member.compress_type not in _COMPRESSIONS:
+      raise ValueError(f"{member.filename!r} is compressed in another way than by deflate")
+  if sum(member.file_size for member in members) > MAX_ARRAY_BYTES:
+    raise ValueError(f"its arrays have more than {MAX_ARRAY_BYTES >> 20:,} MiB")
+
+
+def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
+  """Return an array after its checksum, which is looked at when all of it is read, was right."""
+  buffer = io.BytesIO(archive.read(member))
+  array = np.lib.format.read_array(buffer, allow_pickle=False)
+  if buffer.read(1):
+    raise ValueError(f"{member.filename!r} holds more than its array")
+  return array
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
