@@ -3,8 +3,10 @@
 All of them look at static properties only, so they run at trace time and cost nothing afterwards.
 """
 
-from collections.abc import Collection
-from typing import Any
+import reprlib
+import types
+from collections.abc import Collection, Mapping
+from typing import Any, Literal, Union, get_args, get_origin
 
 import jax
 import jax.numpy as jnp
@@ -69,6 +71,44 @@ def one_of(name: str, value: str, known: Collection[str]) -> None:
   """Raise ValueError unless ``value`` is among the known names, which the message lists."""
   if value not in known:
     raise ValueError(f"unknown {name} {value!r}; known: {', '.join(sorted(known))}")
+
+
+def typed(name: str, value: Any, expected: Any) -> None:
+  """Raise ValueError unless ``value`` is of a type; for values of unknown origin.
+
+  Args:
+    name: What the message calls it.
+    value: The value.
+    expected: An annotation: a class, of which bool is no int and int a float, or a literal, union,
+      tuple or mapping of such.
+  """
+  if not _fits(value, expected):
+    words = expected.__name__ if isinstance(expected, type) else str(expected)
+    words = "a number" if expected is float else words
+    raise ValueError(f"{name} must be {words}, got {reprlib.repr(value)}")
+
+
+def _fits(value: Any, expected: Any) -> bool:
+  origin, arguments = get_origin(expected), get_args(expected)
+  if origin is Literal:
+    return isinstance(value, str) and value in arguments
+  if origin in (Union, types.UnionType):
+    return any(_fits(value, argument) for argument in arguments)
+  if origin is tuple:
+    if arguments[-1] is Ellipsis:
+      arguments = arguments[:1] * len(value) if isinstance(value, tuple) else ()
+    return (
+      isinstance(value, tuple)
+      and len(value) == len(arguments)
+      and all(map(_fits, value, arguments))
+    )
+  if origin is not None and issubclass(origin, Mapping):
+    return isinstance(value, Mapping) and all(
+      _fits(key, arguments[0]) and _fits(item, arguments[1]) for key, item in value.items()
+    )
+  if expected is float:
+    expected = int | float
+  return isinstance(value, expected) and (expected is bool or not isinstance(value, bool))
 
 
 def _is_traced(value: Any) -> bool:

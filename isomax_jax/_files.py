@@ -1,11 +1,12 @@
 """Small files read and written with errors of one line that name the file."""
 
+import contextlib
 import io
 import itertools
 import json
 import os
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,23 @@ MAX_JSON_BYTES = 2**26
 MAX_ARRAY_BYTES = 2**30
 """What the arrays of a file may have together, unpacked."""
 _MAX_DEPTH = 64
+_LONGEST_LINE = 500
 _COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+
+
+@contextlib.contextmanager
+def naming(place: Path | str) -> Iterator[None]:
+  """Make of what is wrong with a value that was read one line that names where it stands."""
+  try:
+    yield
+  except (TypeError, ValueError) as error:
+    raise ValueError(f"{place}: {one_line(error)}") from error
+
+
+def one_line(error: Exception) -> str:
+  """Return what an error says on one line, and what it is if it says nothing."""
+  text = " ".join(str(error).split()) or type(error).__name__
+  return text if len(text) <= _LONGEST_LINE else f"{text[:_LONGEST_LINE]}..."
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -151,8 +168,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
       _check_members(members)
       return {member.filename.removesuffix(".npy"): _array(archive, member) for member in members}
   except Exception as error:  # Whatever damaged bytes make the readers raise.
-    reason = " ".join(str(error).split()) or type(error).__name__
-    raise ValueError(f"{path}: not a readable npz file ({reason})") from None
+    raise ValueError(f"{path}: not a readable npz file ({one_line(error)})") from None
 
 
 def _check_members(members: Sequence[zipfile.ZipInfo]) -> None:

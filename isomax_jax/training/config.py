@@ -5,7 +5,7 @@ it is computed, so a run may be resumed with another ``run`` but not with other 
 """
 
 import dataclasses
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_type_hints
 
 import tyro
 
@@ -125,8 +125,7 @@ class OptimConfig:
     _checks.count("optim.accumulate", self.accumulate)
     if not 0 <= self.momentum < 1:
       raise ValueError(f"optim.momentum must be in [0, 1), got {self.momentum}")
-    if not self.weight_decay >= 0:
-      raise ValueError(f"optim.weight_decay must not be negative, got {self.weight_decay}")
+    _checks.not_negative("optim.weight_decay", self.weight_decay)
     if not all(0 < milestone < 1 for milestone in self.milestones):
       raise ValueError(f"optim.milestones must be in (0, 1), got {self.milestones}")
     _checks.one_of("optim.select", self.select, ("last", "best"))
@@ -233,9 +232,12 @@ def _section(cls: type, name: str, values: Any) -> Any:
     raise ValueError(f"unknown options in {name}: {', '.join(unknown)}; known: {', '.join(fields)}")
   values = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
   try:
-    return cls(**values)
+    section = cls(**values)
   except TypeError as error:
     raise ValueError(f"{name} holds a value of the wrong type: {error}") from error
+  for field, expected in get_type_hints(cls).items():
+    _checks.typed(f"{name}.{field}", getattr(section, field), expected)
+  return section
 
 
 def differences(config: TrainConfig, other: TrainConfig) -> list[str]:
