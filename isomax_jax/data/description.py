@@ -3,7 +3,12 @@
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_type_hints
+
+from isomax_jax import _checks
+
+MAX_SIDE = 9_999
+"""Height and width that images may have."""
 
 
 class ChannelStatistics(NamedTuple):
@@ -114,16 +119,44 @@ def spec_from_json(values: Any) -> DataSpec:
     normalization = values["normalization"]
     if normalization != "image":
       normalization = ChannelStatistics(
-        **{name: tuple(map(float, constants)) for name, constants in normalization.items()}
+        **{name: tuple(constants) for name, constants in normalization.items()}
       )
-    return DataSpec(
+    spec = DataSpec(
       **{
         **values,
-        "image_shape": tuple(map(int, values["image_shape"])),
-        "class_names": tuple(map(str, values["class_names"])),
-        "splits": {str(split): int(count) for split, count in values["splits"].items()},
+        "image_shape": tuple(values["image_shape"]),
+        "class_names": tuple(values["class_names"]),
         "normalization": normalization,
       }
     )
+    _check(spec)
   except (AttributeError, KeyError, TypeError, ValueError) as error:
     raise ValueError(f"not the description of a data set: {error}") from error
+  return spec
+
+
+def _check(spec: DataSpec) -> None:
+  """Raise ValueError unless a description of unknown origin is one of images."""
+  for name, expected in get_type_hints(DataSpec).items():
+    _checks.typed(name, getattr(spec, name), expected)
+  *sides, channels = spec.image_shape
+  if not all(1 <= side <= MAX_SIDE for side in sides) or channels not in (1, 3):
+    raise ValueError(
+      f"image_shape must be sides of 1 to {MAX_SIDE:,} and 1 or 3 channels, got {spec.image_shape}"
+    )
+  if not spec.class_names or min(spec.splits.values(), default=-1) < 0:
+    raise ValueError("it must have a class, a split, and no fewer than 0 examples in any")
+  _checks.not_negative("crop_padding", spec.crop_padding)
+  if spec.normalization != "image":
+    _check_normalization(spec.normalization, channels)
+
+
+def _check_normalization(statistics: ChannelStatistics, channels: int) -> None:
+  for name, expected in get_type_hints(ChannelStatistics).items():
+    constants = getattr(statistics, name)
+    _checks.typed(f"normalization.{name}", constants, expected)
+    if len(constants) != channels:
+      raise ValueError(f"normalization.{name} must be {channels} numbers, got {len(constants)}")
+  for mean, std in zip(*statistics, strict=True):
+    _checks.not_negative("normalization.mean", mean)
+    _checks.positive("normalization.std", std)

@@ -1,11 +1,11 @@
 """A user's own folders of images as a set: ``SPLIT/CLASS/IMAGE``."""
 
-import json
 import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from isomax_jax._files import one_line, read_json
 from isomax_jax.data._places import SPEC_FILE, data_root, set_folder
 from isomax_jax.data.description import Archive, DataSpec, spec_from_json
 from isomax_jax.data.images import SUFFIXES
@@ -97,12 +97,15 @@ def read_spec(name: str, *, data_dir: str | os.PathLike[str] | None = None) -> D
   root = data_root(data_dir)
   path = set_folder(root, name, DataSpec.version) / SPEC_FILE
   try:
-    return spec_from_json(json.loads(path.read_text()))
+    spec = spec_from_json(read_json(path))
+    if (spec.name, spec.version) != (name, DataSpec.version):
+      raise ValueError(f"it describes {spec.name} {spec.version}")
+    return spec
   except (FileNotFoundError, NotADirectoryError):
     raise ValueError(f"{name} is not prepared in {root}; run {how_to_prepare(name)}") from None
   except ValueError as error:
     raise ValueError(
-      f"{path} cannot be read ({error}): delete its folder and prepare the set again"
+      f"{path} cannot be read ({one_line(error)}): delete its folder and prepare the set again"
     ) from error
 
 
