@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from isomax_jax._files import read_json
+
 # What fits on a device beside a network; larger sets are streamed.
 LARGEST_RESIDENT = 2**30
 
@@ -58,7 +60,7 @@ def read_decoded(folder: Path, name: str) -> np.ndarray | None:
   if not manifest.exists():
     return None
   try:
-    checksum = json.loads(manifest.read_text()).get(name)
+    checksum = read_json(manifest).get(name)
     if checksum is None:
       return None
     if _digest(path) == checksum:

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from isomax_jax._files import read_json
 from isomax_jax.data import folders
 from isomax_jax.data._decoded import LARGEST_RESIDENT, write_decoded
 from isomax_jax.data._packages import package_folder
@@ -199,7 +200,7 @@ def _quiet() -> Iterator[None]:
 def _check_readable(folder: Path) -> None:
   """Raise ValueError unless the folder says that it is a prepared set that can be read."""
   try:
-    file_format = json.loads((folder / "dataset_info.json").read_text()).get("fileFormat")
+    file_format = read_json(folder / "dataset_info.json").get("fileFormat")
   except (OSError, ValueError) as error:
     raise ValueError(f"{folder} is not a whole prepared data set; delete it and retry") from error
   if file_format != "array_record":
