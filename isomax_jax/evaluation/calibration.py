@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from isomax_jax import _checks
 from isomax_jax.metrics import Reliability, reliability
 
 _BEFORE, _AFTER = "uncalibrated", "calibrated"
@@ -82,8 +83,10 @@ def calibration_from_json(values: Mapping[str, Any]) -> Calibration:
     0.5
   """
   try:
+    _checks.typed("temperature", values["temperature"], float)
+    _checks.positive("temperature", values["temperature"])
     return Calibration(
-      float(values["temperature"]),
+      values["temperature"],
       before=_reliability_from_json(values[_BEFORE]),
       after=_reliability_from_json(values[_AFTER]),
     )
@@ -102,9 +105,9 @@ def _reliability_to_json(found: Reliability) -> dict[str, list[float | None]]:
 
 def _reliability_from_json(values: Mapping[str, Any]) -> Reliability:
   counts, confidence, accuracy = (np.array(values[name], np.float64) for name in _STORED)
-  if counts.ndim != 1 or not (counts >= 0).all() or not counts.any():
+  if counts.ndim != 1 or not ((counts >= 0) & (counts < 2**53)).all() or not counts.any():
     raise ValueError(f"counts must be those of bins, some above 0, got {values['counts']!r}")
   for name, array in (("confidence", confidence), ("accuracy", accuracy)):
-    if array.shape != counts.shape or np.isnan(array[counts > 0]).any():
-      raise ValueError(f"{name} must be a number where counts are above 0, got {values[name]!r}")
+    if array.shape != counts.shape or not ((array >= 0) & (array <= 1))[counts > 0].all():
+      raise ValueError(f"{name} must be in [0, 1] where counts are above 0, got {values[name]!r}")
   return Reliability(np.linspace(0, 1, counts.size + 1), counts.astype(int), confidence, accuracy)

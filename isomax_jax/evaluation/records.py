@@ -11,7 +11,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from isomax_jax._files import is_json_object, read_json_lines
+from isomax_jax._files import is_json_object, naming, read_json_lines
 
 DISPLAY_NAMES = {
   "softmax": "SoftMax",
@@ -53,6 +53,10 @@ DISPLAY_NAMES = {
 
 DETECTION = ("auroc", "tnr_at_tpr", "fpr_at_tpr", "detection_accuracy", "aupr_in", "aupr_out")
 """What :func:`isomax_jax.metrics.detection_metrics` measures, in the order of tables."""
+
+
+# A deviation of numbers below it is finite.
+_TOO_LARGE = 1e150
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -120,7 +124,7 @@ class Record:
       if not isinstance(value, expected) or isinstance(value, bool):
         names = " or ".join("None" if t is type(None) else t.__name__ for t in expected)
         raise TypeError(f"{field.name} must be {names}, got {type(value).__name__}")
-      if isinstance(value, float) and not math.isfinite(value):
+      if isinstance(value, float) and not abs(value) < _TOO_LARGE:
         raise ValueError(f"{field.name} must be finite, got {value}")
 
   @property
@@ -263,13 +267,11 @@ def read_records(path: str | os.PathLike[str]) -> list[Record]:
   for number, values in enumerate(read_json_lines(Path(path)), start=1):
     lacking = [name for name in required if name not in values]
     unknown = [name for name in values if name not in known]
-    if lacking or unknown:
-      problem = f"lacks {', '.join(lacking)}" if lacking else f"unknown {', '.join(unknown)}"
-      raise ValueError(f"{path}, line {number}: {problem}")
-    try:
+    with naming(f"{path}, line {number}"):
+      if lacking or unknown:
+        problem = f"lacks {', '.join(lacking)}" if lacking else f"unknown {', '.join(unknown)}"
+        raise ValueError(problem)
       records.append(Record(**values))
-    except (TypeError, ValueError) as error:
-      raise ValueError(f"{path}, line {number}: {error}") from None
   return records
 
 

@@ -1,6 +1,7 @@
 """A run directory, read whole and checked: what plots and reports look at."""
 
 import dataclasses
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from isomax_jax._files import read_arrays, read_json, read_json_lines
+from isomax_jax import _checks
+from isomax_jax._files import naming, read_arrays, read_json, read_json_lines
 from isomax_jax.evaluation.calibration import Calibration, calibration_from_json
 from isomax_jax.evaluation.records import Record, network_name, read_records, unknown_name
 
@@ -143,7 +145,7 @@ def read_run(path: str | os.PathLike[str]) -> Run:
   return Run(
     path=path,
     config=_read_config(path / "config.json"),
-    environment=optional("environment.json", read_json, {}),
+    environment=optional("environment.json", _read_environment, {}),
     metrics=optional("metrics.jsonl", _read_metrics, []),
     decision=optional("decision.json", read_decision, None),
     scores=optional("scores.npz", _read_scores, {}),
@@ -159,19 +161,31 @@ def _read_config(path: Path) -> dict[str, Any]:
     value: Any = config
     for name in names.split("."):
       value = value.get(name) if isinstance(value, dict) else None
-    if not isinstance(value, kind):
-      raise ValueError(f"{path}: {names} must be {kind.__name__}, got {value!r}")
+    with naming(path):
+      _checks.typed(names, value, kind)
+  with naming(path):  # Older configs have none.
+    objective = config.get("objective", {})
+    _checks.typed("objective", objective, dict)
+    _checks.typed("objective.name", objective.get("name"), str | None)
   return config
+
+
+def _read_environment(path: Path) -> dict[str, Any]:
+  environment = read_json(path)
+  with naming(path):
+    for key in ("device", "git_commit"):
+      _checks.typed(key, environment.get(key), str | None)
+  return environment
 
 
 def _read_metrics(path: Path) -> list[dict[str, Any]]:
   lines = read_json_lines(path)
   for number, line in enumerate(lines, start=1):
-    if not isinstance(line.get("split"), str):
-      raise ValueError(f"{path}, line {number}: split must be str, got {line.get('split')!r}")
-    for key in ("epoch", *(key for key in _LOGGED if key in line)):
-      if not isinstance(line.get(key), (int, float)):
-        raise ValueError(f"{path}, line {number}: {key} must be a number, got {line.get(key)!r}")
+    with naming(f"{path}, line {number}"):
+      _checks.typed("split", line.get("split"), str)
+      for key in ("epoch", *(key for key in _LOGGED if key in line)):
+        _checks.typed(key, line.get(key), float)
+      _checks.not_negative("epoch", line["epoch"])
   return lines
 
 
@@ -180,25 +194,28 @@ def read_decision(path: Path) -> dict[str, Any]:
   decision = read_json(path)
   expected = {
     "detector": str,
-    "threshold": (int, float),
-    "tpr": (int, float),
-    "temperature": (int, float),
+    "threshold": float,
+    "tpr": float,
+    "temperature": float,
     "examples": int,
     "class_names": list,
   }
-  for key, kind in expected.items():
-    if not isinstance(decision.get(key), kind):
-      name = "a number" if isinstance(kind, tuple) else kind.__name__
-      raise ValueError(f"{path}: {key} must be {name}, got {decision.get(key)!r}")
+  with naming(path):
+    for key, kind in expected.items():
+      _checks.typed(key, decision.get(key), kind)
+    if math.isnan(decision["threshold"]):
+      raise ValueError("threshold must be a number, got NaN")
+    for key in ("tpr", "temperature", "examples"):
+      _checks.positive(key, decision[key])
+    for name in decision["class_names"]:
+      _checks.typed("class_names", name, str)
   return decision
 
 
 def _read_calibration(path: Path) -> Calibration:
   values = read_json(path)
-  try:
+  with naming(path):
     return calibration_from_json(values)
-  except ValueError as error:
-    raise ValueError(f"{path}: {error}") from None
 
 
 def _read_scores(path: Path) -> dict[str, np.ndarray]:
@@ -220,12 +237,14 @@ def _read_examples(path: Path) -> dict[str, np.ndarray]:
   for key, array in arrays.items():
     if key.endswith("|scores"):
       continue
-    if array.ndim != 4 or array.shape[-1] not in (1, 3) or array.dtype != np.uint8:
+    if (
+      array.ndim != 4 or array.shape[-1] not in (1, 3) or array.dtype != np.uint8 or not array.size
+    ):
       raise ValueError(
         f"{path}: {key!r} must be uint8 of shape [k, height, width, 1 or 3], "
         f"got {array.dtype} {array.shape}"
       )
     scores = arrays.get(f"{key}|scores")
-    if scores is None or scores.shape != array.shape[:1]:
+    if scores is None or scores.shape != array.shape[:1] or scores.dtype.kind != "f":
       raise ValueError(f"{path}: {key!r} needs {key + '|scores'!r} with a score an image")
   return arrays

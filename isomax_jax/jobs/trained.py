@@ -9,8 +9,8 @@ import jax
 import numpy as np
 from jax.tree_util import Partial
 
-from isomax_jax import data
-from isomax_jax._files import read_json, read_json_lines
+from isomax_jax import _checks, data
+from isomax_jax._files import naming, read_json, read_json_lines
 from isomax_jax.detectors import Classifier
 from isomax_jax.evaluation.benchmark import ScoredSet
 from isomax_jax.evaluation.predict import predict
@@ -104,7 +104,11 @@ def load_trained(run_dir: str | os.PathLike[str], *, epoch: float | None = None)
 
 def _step_of(epoch: float, run_dir: Path, checkpoints: Checkpoints) -> int:
   """Find the step of the checkpoint that was written after an epoch."""
-  logged = read_json_lines(run_dir / "metrics.jsonl")[0]
+  path = run_dir / "metrics.jsonl"
+  logged = next(iter(read_json_lines(path)), {})
+  with naming(path):
+    for key in ("step", "epoch"):
+      _checks.positive(key, logged.get(key))
   steps_per_epoch = logged["step"] / logged["epoch"]
   steps = checkpoints.steps()
   nearest = min(steps, key=lambda step: abs(step - epoch * steps_per_epoch), default=None)
@@ -124,10 +128,8 @@ def read_spec(run_dir: Path) -> data.DataSpec | None:
   if not path.exists():
     return None
   values = read_json(path)
-  try:
+  with naming(path):
     return data.spec_from_json(values)
-  except ValueError as error:
-    raise ValueError(f"{path}: {error}") from error
 
 
 def read_config(run_dir: Path) -> TrainConfig:
@@ -140,7 +142,5 @@ def read_config(run_dir: Path) -> TrainConfig:
   if not path.is_file():
     raise ValueError(f"{run_dir} is not a run directory: config.json is missing")
   values = read_json(path)
-  try:
+  with naming(path):
     return from_json(values)
-  except ValueError as error:
-    raise ValueError(f"{path}: {error}") from error

@@ -8,7 +8,8 @@ from typing import Protocol, Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from isomax_jax._files import read_json_lines, write_atomically
+from isomax_jax import _checks
+from isomax_jax._files import naming, read_json_lines, write_atomically
 
 Metrics = Mapping[str, float | str]
 
@@ -41,6 +42,9 @@ class JsonLinesWriter:
 
   def __enter__(self):
     lines = read_json_lines(self._path) if self._path.exists() else []
+    for number, line in enumerate(lines, start=1):
+      with naming(f"{self._path}, line {number}"):
+        _checks.typed("step", line.get("step"), int)
     kept = [line for line in lines if line["step"] <= self._resume_step]
     write_atomically(self._path, "".join(json.dumps(line) + "\n" for line in kept).encode())
     self._file = self._path.open("a")

@@ -49,14 +49,14 @@ def test_a_calibration_survives_json(calibration):
 @pytest.mark.parametrize(
   ("part", "changes", "problem"),
   [
-    (None, {"temperature": "cold"}, "could not convert string to float: 'cold'"),
+    (None, {"temperature": "cold"}, "temperature must be a number, got 'cold'"),
     (None, {"calibrated": None}, "'NoneType' object is not subscriptable"),
     ("calibrated", {"counts": [0, 0]}, "counts must be those of bins, some above 0, got [0, 0]"),
     ("calibrated", {"counts": [2, None]}, "counts must be those of bins, .* got [2, None]"),
     ("uncalibrated", {"counts": [2, -1]}, "counts must be those of bins, .* got [2, -1]"),
     ("uncalibrated", {"counts": 3}, "counts must be those of bins, some above 0, got 3"),
-    ("uncalibrated", {"accuracy": [0.5]}, "accuracy must be a number where .*, got [0.5]"),
-    ("calibrated", {"confidence": [None] * 15}, "confidence must be a number where .*, got [N.*"),
+    ("uncalibrated", {"accuracy": [0.5]}, "accuracy must be in .*, got [0.5]"),
+    ("calibrated", {"confidence": [None] * 15}, "confidence must be in .*, got [N.*"),
   ],
 )  # fmt: skip
 def test_what_is_no_calibration_is_refused(calibration, part, changes, problem):

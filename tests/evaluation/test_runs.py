@@ -1,4 +1,5 @@
 import json
+import math
 
 import numpy as np
 import pytest
@@ -95,6 +96,17 @@ def test_corrupt_json_is_named(run_dir, name, content, problem):
     ("decision.json", {"threshold": "high"}, "threshold must be a number, got 'high'"),
     ("decision.json", {"class_names": None}, "class_names must be list, got None"),
     ("decision.json", {"detector": 3}, "detector must be str, got 3"),
+    ("decision.json", {"threshold": True}, "threshold must be a number, got True"),
+    ("decision.json", {"threshold": math.nan}, "threshold must be a number, got NaN"),
+    (
+      "decision.json",
+      {"temperature": 0},
+      "temperature must be a positive, finite number, got 0",
+    ),
+    ("decision.json", {"class_names": ["a", 1]}, "class_names must be str, got 1"),
+    ("config.json", {"seed": True}, "seed must be int, got True"),
+    ("config.json", {"objective": "acet"}, "objective must be dict, got 'acet'"),
+    ("environment.json", {"device": {}}, "device must be str | None, got {}"),
   ],
 )
 def test_value_of_another_type_is_named(run_dir, name, changes, problem):

@@ -1,6 +1,7 @@
 import io
 import json
 
+import pytest
 from rich.console import Console
 
 from isomax_jax.training.writers import JsonLinesWriter, ProgressLine, TensorBoardWriter
@@ -18,6 +19,16 @@ def test_json_lines_append_and_cut_what_is_ahead(tmp_path):
     {"step": 1, "loss": 3.0},
     {"step": 2, "loss": 1.5},
   ]
+
+
+def test_a_line_without_a_step_is_named(tmp_path):
+  path = tmp_path / "metrics.jsonl"
+  path.write_text('{"step": 5}\n{"step": "6"}\n')
+  with (
+    pytest.raises(ValueError, match=f"^{path}, line 2: step must be int, got '6'$"),
+    JsonLinesWriter(path),
+  ):
+    pass
 
 
 def test_a_new_run_starts_an_empty_log(tmp_path):
