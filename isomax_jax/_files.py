@@ -30,7 +30,7 @@ def naming(place: Path | str) -> Iterator[None]:
     raise ValueError(f"{place}: {one_line(error)}") from error
 
 
-def one_line(error: Exception) -> str:
+def one_line(error: Exception | str) -> str:
   """Return what an error says on one line, and what it is if it says nothing."""
   text = " ".join(str(error).split()) or type(error).__name__
   return text if len(text) <= _LONGEST_LINE else f"{text[:_LONGEST_LINE]}..."

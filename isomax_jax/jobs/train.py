@@ -13,7 +13,7 @@ import numpy as np
 
 from isomax_jax import data
 from isomax_jax._devices import job_devices
-from isomax_jax._files import write_atomically
+from isomax_jax._files import naming, write_atomically
 from isomax_jax.decision import choose_threshold
 from isomax_jax.detectors import create_detector
 from isomax_jax.evaluation.benchmark import Fitted, score_sets
@@ -104,7 +104,9 @@ def train(
       tally = Tally()
       restored = checkpoints.restore_last(state)
       if restored is not None:
-        state, tally = restored[0], Tally.from_json(restored[1])
+        state = restored[0]
+        with naming(workdir / "checkpoints"):
+          tally = Tally.from_json(restored[1])
       state = loop.fit(
         state,
         runner=runner,

@@ -14,14 +14,14 @@ import jax
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
 
-from isomax_jax._files import read_json, write_atomically
+from isomax_jax._files import one_line, read_json, write_atomically
 from isomax_jax.training.processes import on_first
 from isomax_jax.training.state import TrainState
 
 MANIFEST = "manifest.json"
 """In a checkpoint, the SHA-256 of each of its files; written last."""
-# Orbax changes it once more when all is written; nothing that is restored is in it.
-_UNVERIFIED = (MANIFEST, "_CHECKPOINT_METADATA")
+# Orbax writes these once more when all is written; nothing that is restored is in them.
+_UNVERIFIED = (MANIFEST, "_CHECKPOINT_METADATA", "commit_success.txt")
 
 _logger = logging.getLogger(__name__)
 
@@ -52,8 +52,9 @@ class Checkpoints:
     keep_best: bool = False,
     read_only: bool = False,
   ):
-    # What Orbax logs of a failed save is raised as well.
-    logging.getLogger("absl").setLevel(logging.CRITICAL)
+    # What Orbax logs of a failed save is raised as well, and what its tasks raise together, once.
+    for logger in ("absl", "asyncio"):
+      logging.getLogger(logger).setLevel(logging.CRITICAL)
     self.keep_best = keep_best
     self._directory = Path(directory).absolute()
     self._saving: int | None = None
@@ -70,15 +71,29 @@ class Checkpoints:
       async_options=ocp.AsyncOptions(post_finalization_callback=self._write_manifest),
     )
     handlers = {"state": ocp.StandardCheckpointHandler(), "notes": ocp.JsonCheckpointHandler()}
-    self._manager = ocp.CheckpointManager(self._directory, options=options, item_handlers=handlers)
+    with self._damage_named("the checkpoints"):
+      self._manager = ocp.CheckpointManager(
+        self._directory, options=options, item_handlers=handlers
+      )
 
   def latest_step(self) -> int | None:
     """Return the step of the last whole checkpoint, or None."""
     return self._manager.latest_step()
 
   def best_step(self) -> int | None:
-    """Return the step of the checkpoint of highest validation accuracy, or None."""
-    return self._manager.best_step()
+    """Return the step of the checkpoint of highest validation accuracy, or None.
+
+    Raises:
+      DamagedCheckpoint: If the accuracy of one is not what was written.
+    """
+    with self._failing_in_one_line():
+      self._manager.wait_until_finished()
+    for step in self.steps():
+      damage = find_damage(self._directory / str(step), part="metrics/")
+      if damage:
+        raise DamagedCheckpoint(f"checkpoint {step} in {self._directory} is damaged: {damage}")
+    with self._damage_named("the checkpoints"):
+      return self._manager.best_step()
 
   def steps(self) -> list[int]:
     """Return the steps of all whole checkpoints in their order."""
@@ -140,17 +155,19 @@ class Checkpoints:
     if damage:
       raise DamagedCheckpoint(f"checkpoint {step} in {self._directory} is damaged: {damage}")
     abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, _arrays(state))
-    different = _differences(self._manager.item_metadata(step).state.tree, abstract)
+    with self._damage_named(f"checkpoint {step}"):
+      different = _differences(self._manager.item_metadata(step).state.tree, abstract)
     if different:
       raise ValueError(
         f"checkpoint {step} in {self._directory} is not of this network: " + "; ".join(different)
       )
-    restored = self._manager.restore(
-      step,
-      args=ocp.args.Composite(
-        state=ocp.args.StandardRestore(abstract), notes=ocp.args.JsonRestore()
-      ),
-    )
+    with self._damage_named(f"checkpoint {step}"):
+      restored = self._manager.restore(
+        step,
+        args=ocp.args.Composite(
+          state=ocp.args.StandardRestore(abstract), notes=ocp.args.JsonRestore()
+        ),
+      )
     return state.replace(**restored.state), restored.notes
 
   def restore_last(self, state: TrainState) -> tuple[TrainState, dict[str, Any]] | None:
@@ -204,10 +221,20 @@ class Checkpoints:
   def _write_manifest(self) -> None:
     """Hash what was written, before the folder gets its name."""
     for folder in self._directory.glob(f"{self._saving}.orbax-checkpoint-tmp*"):
-      files = sorted(path for path in folder.rglob("*") if path.is_file())
-      names = {path: path.relative_to(folder).as_posix() for path in files}
-      digests = {name: _digest(path) for path, name in names.items() if name not in _UNVERIFIED}
+      digests = {name: _digest(path) for name, path in _files_of(folder).items()}
       write_atomically(folder / MANIFEST, (json.dumps({"sha256": digests}) + "\n").encode())
+
+  @contextlib.contextmanager
+  def _damage_named(self, what: str) -> Iterator[None]:
+    """Make one error of whatever Orbax raises on what is forged, or has no hash and is damaged."""
+    try:
+      yield
+    except (MemoryError, OSError, jax.errors.JaxRuntimeError):
+      raise  # Not of what was read.
+    except Exception as error:
+      raise DamagedCheckpoint(
+        f"{what} in {self._directory} cannot be read: {one_line(error)}"
+      ) from error
 
   @contextlib.contextmanager
   def _failing_in_one_line(self) -> Iterator[None]:
@@ -236,22 +263,39 @@ def _check_space(directory: Path, arrays: Any) -> None:
     raise OSError(f"it takes {needed / 1e6:,.1f} MB, and {free / 1e6:,.1f} MB are free")
 
 
-def find_damage(folder: Path) -> str | None:
-  """Tell what is wrong with the files of a checkpoint; None if they are what was written."""
+def find_damage(folder: Path, *, part: str = "") -> str | None:
+  """Tell what is wrong with the files of a checkpoint; None if they are what was written.
+
+  Args:
+    folder: The checkpoint.
+    part: What the names of the files begin with that are looked at.
+  """
   if not (folder / MANIFEST).is_file():
     return f"{MANIFEST} is missing"
   try:
-    digests = read_json(folder / MANIFEST)["sha256"]
-    for name, digest in digests.items():
-      if not (folder / name).is_file():
-        return f"{name} is missing"
-      if _digest(folder / name) != digest:
-        return f"{name} is not what was written"
+    expected = read_json(folder / MANIFEST)["sha256"]
+    # Files are found on disk and looked up in the manifest, whose names lead nowhere.
+    found = _files_of(folder)
+    for name in sorted({*expected, *found}):
+      if not name.startswith(part):
+        continue
+      if name not in found:
+        return one_line(f"{name} is missing")
+      if name not in expected:
+        return one_line(f"{name} was not written with it")
+      if _digest(found[name]) != expected[name]:
+        return one_line(f"{name} is not what was written")
   except (AttributeError, KeyError, TypeError, ValueError):
     return f"{MANIFEST} is not what was written"
   except OSError as error:
     return str(error)
   return None
+
+
+def _files_of(folder: Path) -> dict[str, Path]:
+  """Find the files of a checkpoint that have a hash, by the names that the manifest gives them."""
+  found = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*"))}
+  return {name: path for name, path in found.items() if path.is_file() and name not in _UNVERIFIED}
 
 
 def _digest(path: Path) -> str:
@@ -281,11 +325,14 @@ def _arrays(state: TrainState) -> dict:
 
 
 def _differences(saved: Any, expected: Any) -> list[str]:
-  """List arrays that only one of two trees has, or that differ in shape, a few at most."""
+  """List arrays that only one of two trees has, or that differ in type or shape, a few at most."""
   saved, expected = ocp.tree.to_flat_dict(saved), ocp.tree.to_flat_dict(expected)
   lines = []
   for path in dict.fromkeys([*expected, *saved]):
-    ours, theirs = (tree[path].shape if path in tree else None for tree in (expected, saved))
+    ours, theirs = (
+      f"{tree[path].dtype}{list(tree[path].shape)}" if path in tree else None
+      for tree in (expected, saved)
+    )
     if ours != theirs:
       name = "/".join(map(str, path))
       lines.append(f"{name} is {theirs or 'missing'} there, {ours or 'unknown'} here")

@@ -3,9 +3,11 @@
 import dataclasses
 import time
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, Self, get_type_hints
 
 import numpy as np
+
+from isomax_jax import _checks
 
 
 @dataclasses.dataclass
@@ -71,7 +73,14 @@ class Tally:
 
   @classmethod
   def from_json(cls, values: Mapping[str, Any]) -> Self:
-    """Make a tally from what :meth:`to_json` gave."""
+    """Make a tally from what :meth:`to_json` gave.
+
+    Raises:
+      ValueError: If a value is missing or of another type.
+    """
+    types = get_type_hints(cls)
+    for name in cls._names():
+      _checks.typed(name, values.get(name), types[name])
     return cls(**{name: values[name] for name in cls._names()})
 
   @classmethod
