@@ -11,6 +11,7 @@ from typing import IO, Any
 import numpy as np
 from jaxtyping import UInt8
 
+from isomax_jax._files import one_line
 from isomax_jax.data._packages import package_folder
 
 # What a folder is searched for.
@@ -18,6 +19,10 @@ SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", 
 
 # Beyond it a small file may be made to fill the memory: a decompression bomb.
 MAX_MEGAPIXELS = 100
+_MAX_BYTES = 2**30
+# Each scan of a JPEG passes over all of it: a small file may be made to take for ever.
+_MAX_SCANS = 100
+_TIFF_TILE_WIDTH, _TIFF_TILE_LENGTH = 322, 323
 
 # Named to Pillow, which else tries every format it knows, some by running other programs.
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
@@ -42,6 +47,7 @@ def find_images(patterns: Sequence[str | os.PathLike[str]]) -> list[Path]:
 
   Raises:
     FileNotFoundError: If a pattern stands for no file; the message names it.
+    ValueError: If a folder is too deep.
 
   Example:
     >>> import tempfile
@@ -65,9 +71,11 @@ def _image_files(path: Path) -> list[Path]:
   """Return the images below a folder, or what is not a folder itself."""
   if not path.is_dir():
     return [path]
-  return sorted(
-    file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file()
-  )
+  try:
+    found = list(path.rglob("*"))
+  except RecursionError:
+    raise ValueError(f"{path} holds folders in folders, too deep to be searched") from None
+  return sorted(file for file in found if file.suffix.lower() in SUFFIXES and file.is_file())
 
 
 def read_image(
@@ -115,8 +123,11 @@ def read_image(
   try:
     with warnings.catch_warnings(), path.open("rb") as file:
       warnings.simplefilter("ignore")
-      if os.fstat(file.fileno()).st_size == 0:
+      size = os.fstat(file.fileno()).st_size
+      if size == 0:
         raise ImageError("is empty")
+      if size > _MAX_BYTES:
+        raise ImageError(f"has more than {_MAX_BYTES >> 20:,} MiB")
       image = _open(file, shape)
       return _to_array(_to_eight_bits(image), shape)
   except ImageError as error:
@@ -128,8 +139,7 @@ def read_image(
   except PermissionError as error:
     raise ImageError(f"{path} cannot be opened: {error.strerror}") from error
   except Exception as error:  # Decoders raise almost anything on damaged bytes.
-    reason = str(error).partition("\n")[0] or type(error).__name__
-    raise ImageError(f"{path} cannot be read: {reason}") from error
+    raise ImageError(f"{path} cannot be read: {one_line(error)}") from error
 
 
 def write_image(
@@ -160,11 +170,14 @@ def _open(file: IO[bytes], shape: tuple[int, int, int]) -> Any:
   from PIL import Image, ImageOps
 
   image = Image.open(file, formats=_FORMATS)
-  if image.width * image.height > MAX_MEGAPIXELS * 10**6:
-    raise ImageError(f"has more than {MAX_MEGAPIXELS} megapixels")
+  for width, height in (image.size, _tile_size(image)):
+    if width * height > MAX_MEGAPIXELS * 10**6:
+      raise ImageError(f"has more than {MAX_MEGAPIXELS} megapixels")
   # The second image that some cameras hide in a JPEG (MPO) is no animation.
   if getattr(image, "is_animated", False) and image.format != "MPO":
-    raise ImageError(f"is animated: it has {image.n_frames} frames")
+    raise ImageError("is animated")
+  if image.format in ("JPEG", "MPO"):
+    _check_scans(file)
   if image.format == "PNG":
     # Decoding does not look at the checksums, and verifying leaves nothing to decode.
     image.verify()
@@ -172,6 +185,21 @@ def _open(file: IO[bytes], shape: tuple[int, int, int]) -> Any:
   # A large JPEG is decoded at a fraction of its size that leaves antialiasing enough to do.
   image.draft(None, (4 * max(shape[:2]),) * 2)
   return ImageOps.exif_transpose(image)
+
+
+def _tile_size(image: Any) -> tuple[int, int]:
+  """Return the size in which an image is decoded, which in a TIFF may be larger than its own."""
+  tags = getattr(image, "tag_v2", {})
+  return tags.get(_TIFF_TILE_WIDTH, 0), tags.get(_TIFF_TILE_LENGTH, 0)
+
+
+def _check_scans(file: IO[bytes]) -> None:
+  position = file.tell()
+  file.seek(0)
+  scans = file.read().count(b"\xff\xda")
+  file.seek(position)
+  if scans > _MAX_SCANS:
+    raise ImageError(f"is a JPEG of {scans:,} scans, more than {_MAX_SCANS}")
 
 
 def _to_eight_bits(image: Any) -> Any:

@@ -193,7 +193,7 @@ def test_many_pixels_below_the_bound_pass_without_a_warning(save, monkeypatch):
 def test_animation_is_refused(suffix, save):
   frames = [Image.fromarray(COLOUR), Image.fromarray(COLOUR[::-1])]
   path = save(frames[0], f"moving.{suffix}", save_all=True, append_images=frames[1:])
-  with pytest.raises(ImageError, match=f"^{path} is animated: it has 2 frames$"):
+  with pytest.raises(ImageError, match=f"^{path} is animated$"):
     read_image(path, (28, 28, 1))
 
 
