@@ -18,7 +18,6 @@ MAX_ARRAY_BYTES = 2**30
 """What the arrays of a file may have together, unpacked."""
 _MAX_DEPTH = 64
 _LONGEST_LINE = 500
-_COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 @contextlib.contextmanager
@@ -179,20 +178,29 @@ def _check_members(members: Sequence[zipfile.ZipInfo]) -> None:
   for member in members:
     if not member.filename.endswith(".npy"):
       raise ValueError(f"{member.filename!r} is no array")
-    # Of other compressions Python unpacks more at once than was asked for.
-    if member.compress_type not in _COMPRESSIONS:
-      raise ValueError(f"{member.filename!r} is compressed in another way than by deflate")
   if sum(member.file_size for member in members) > MAX_ARRAY_BYTES:
     raise ValueError(f"its arrays have more than {MAX_ARRAY_BYTES >> 20:,} MiB")
 
 
 def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
   """Return an array after its checksum, which is looked at when all of it is read, was right."""
-  buffer = io.BytesIO(archive.read(member))
+  buffer = io.BytesIO(read_member(archive, member))
   array = np.lib.format.read_array(buffer, allow_pickle=False)
   if buffer.read(1):
     raise ValueError(f"{member.filename!r} holds more than its array")
   return array
+
+
+def read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+  """Return what a member of an archive holds, and unpack no more than the size that it states.
+
+  ``archive.read`` unpacks whatever there is and cuts it afterwards. So does any reader of other
+  compressions than deflate, which are refused.
+  """
+  if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+    raise ValueError(f"{member.filename!r} is compressed in another way than by deflate")
+  with archive.open(member) as file:
+    return file.read(member.file_size)
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:

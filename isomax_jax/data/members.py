@@ -4,20 +4,37 @@ Names inside an archive only select what is read, so a name that leads out of a 
 a device does nothing; sizes are bounded before anything is read.
 """
 
+import contextlib
 import gzip
 import re
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
+
+from isomax_jax._files import one_line, read_member
 
 _BLOCK = 1 << 20
 
-_DAMAGED = (
-  EOFError, NotImplementedError, RuntimeError, gzip.BadGzipFile, tarfile.TarError,
-  zipfile.BadZipFile, zlib.error,
-)  # fmt: skip
+
+class _Refused(ValueError):  # noqa: N818 (it says what an archive is)
+  """An archive that can be read and is not what it must be."""
+
+
+class _Bounded:
+  """A stream that refuses to give more than so many bytes, whatever is asked of it."""
+
+  def __init__(self, stream: IO[bytes], path: Path, max_bytes: int):
+    self._stream, self._path, self._max_bytes = stream, path, max_bytes
+    self._given = 0
+
+  def read(self, size: int) -> bytes:
+    block = self._stream.read(size)
+    self._given += len(block)
+    if self._given > self._max_bytes:
+      raise _Refused(f"{self._path} must have at most {self._max_bytes:,} bytes, unpacked")
+    return block
 
 
 def read_tar(
@@ -28,43 +45,41 @@ def read_tar(
   Args:
     path: The archive.
     pattern: Regular expression of the names of the members to read, without a leading ``./``.
-    max_bytes: What one member may have.
+    max_bytes: What the whole archive may have, unpacked: members that are not read and its own
+      records, which Python reads into memory, count too.
     expected: Names of members that must be there.
 
   Returns:
     The content of each member, by name, in the archive's order.
 
   Raises:
-    ValueError: If the archive is damaged or cut short, a member is missing, there twice, larger
-      than it may be, or no plain file; the message names the archive and the member.
+    ValueError: If the archive is damaged, cut short or too large, or a member is missing, there
+      twice or no plain file; the message names the archive and the member.
 
   Example:
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...   with tarfile.open(Path(folder, "a.tar.gz"), "w:gz") as archive:
     ...     archive.addfile(tarfile.TarInfo("set/empty.bin"))
-    ...   read_tar(Path(folder, "a.tar.gz"), r"set/[^/]+", max_bytes=10)
+    ...   read_tar(Path(folder, "a.tar.gz"), r"set/[^/]+", max_bytes=20_000)
     {'set/empty.bin': b''}
   """
   contents: dict[str, bytes] = {}
-  try:
-    with gzip.open(path) as stream:
-      with tarfile.open(fileobj=stream, mode="r|") as archive:
-        for member in archive:
-          name = member.name.removeprefix("./")
-          if member.isdir() or not re.fullmatch(pattern, name):
-            continue
-          if not member.isreg():
-            raise ValueError(f"{path}: {name} must be a plain file, not a link or a device")
-          if name in contents:
-            raise ValueError(f"{path}: {name} is there twice")
-          _check_size(path, name, member.size, max_bytes)
-          contents[name] = archive.extractfile(member).read()
-      # The checksum at the very end is looked at by whoever reads that far.
-      while stream.read(_BLOCK):
-        pass
-  except _DAMAGED as error:
-    raise _damaged(path, error) from error
+  with _damage_named(path), gzip.open(path) as unpacked:
+    stream = _Bounded(unpacked, path, max_bytes)
+    with tarfile.open(fileobj=stream, mode="r|") as archive:
+      for member in archive:
+        name = member.name.removeprefix("./")
+        if member.isdir() or not re.fullmatch(pattern, name):
+          continue
+        if not member.isreg():
+          raise _Refused(f"{path}: {name} must be a plain file, not a link or a device")
+        if name in contents:
+          raise _Refused(f"{path}: {name} is there twice")
+        contents[name] = archive.extractfile(member).read()
+    # The checksum at the very end is looked at by whoever reads that far.
+    while stream.read(_BLOCK):
+      pass
   _check_present(path, expected, contents)
   return contents
 
@@ -92,28 +107,29 @@ def read_zip(path: Path, expected: tuple[str, ...], *, max_bytes: int) -> Iterat
     ...   list(read_zip(Path(folder, "a.zip"), ("set/a.bin",), max_bytes=10))
     [b'content']
   """
+  with _damage_named(path), zipfile.ZipFile(path) as archive:
+    _check_present(path, expected, set(archive.namelist()))
+    for name in expected:
+      member = archive.getinfo(name)
+      if member.file_size > max_bytes:
+        raise _Refused(
+          f"{path}: {name} must have at most {max_bytes:,} bytes, got {member.file_size:,}"
+        )
+      yield read_member(archive, member)
+
+
+@contextlib.contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
   try:
-    with zipfile.ZipFile(path) as archive:
-      _check_present(path, expected, set(archive.namelist()))
-      for name in expected:
-        _check_size(path, name, archive.getinfo(name).file_size, max_bytes)
-        yield archive.read(name)
-  except _DAMAGED as error:
-    raise _damaged(path, error) from error
+    yield
+  except (_Refused, FileNotFoundError, IsADirectoryError, PermissionError):
+    raise
+  except Exception as error:  # Whatever damaged bytes make the readers raise.
+    raise ValueError(f"{path} is damaged or cut short ({one_line(error)}): get it anew") from error
 
 
 def _check_present(path, expected, present) -> None:
   missing = [name for name in expected if name not in present]
   if missing:
     more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-    raise ValueError(f"{path} must hold {missing[0]}{more}: get the publisher's archive anew")
-
-
-def _check_size(path: Path, name: str, size: int, max_bytes: int) -> None:
-  if size > max_bytes:
-    raise ValueError(f"{path}: {name} must have at most {max_bytes:,} bytes, got {size:,}")
-
-
-def _damaged(path: Path, error: Exception) -> ValueError:
-  reason = str(error).partition("\n")[0] or type(error).__name__
-  return ValueError(f"{path} is damaged or cut short ({reason}): get it anew")
+    raise _Refused(f"{path} must hold {missing[0]}{more}: get the publisher's archive anew")

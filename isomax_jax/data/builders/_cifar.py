@@ -12,7 +12,7 @@ from isomax_jax.data.members import read_tar
 
 _SIDE = 32
 _PIXEL_BYTES = 3 * _SIDE * _SIDE
-_LARGEST_MEMBER = 200 * 2**20
+_MAX_BYTES = 2**28
 
 
 class CifarBuilder(ImageBuilder, skip_registration=True):
@@ -35,7 +35,7 @@ class CifarBuilder(ImageBuilder, skip_registration=True):
     (path,) = self.archives.values()
     files = [file for members in self.MEMBERS.values() for file in members]
     expected = tuple(f"{self.FOLDER}/{file}" for file in (self.NAMES, *files))
-    contents = read_tar(path, rf"{self.FOLDER}/[^/]+", max_bytes=_LARGEST_MEMBER, expected=expected)
+    contents = read_tar(path, rf"{self.FOLDER}/[^/]+", max_bytes=_MAX_BYTES, expected=expected)
     names = tuple(contents[expected[0]].decode("utf-8", "replace").split())
     if names != self.spec.class_names:
       raise ValueError(f"{path}: {expected[0]} must name {', '.join(self.spec.class_names)}")

@@ -9,7 +9,7 @@ from isomax_jax.data.builders._base import ImageBuilder
 from isomax_jax.data.builders._images import decode
 from isomax_jax.data.members import read_tar
 
-_LARGEST_MEMBER = 2**20
+_MAX_BYTES = 2**28
 
 
 class OdinBuilder(ImageBuilder, skip_registration=True):
@@ -26,7 +26,7 @@ class OdinBuilder(ImageBuilder, skip_registration=True):
     (path,) = self.archives.values()
     # macOS leaves files whose names begin with a dot.
     pattern = rf"(?:{self.FOLDER}/)+[^/.][^/]*\.(?:png|jpe?g|PNG|JPE?G)"
-    contents = read_tar(path, pattern, max_bytes=_LARGEST_MEMBER)
+    contents = read_tar(path, pattern, max_bytes=_MAX_BYTES)
     count = self.spec.splits["test"]
     if len(contents) != count:
       raise ValueError(f"{path} must hold {count:,} images, got {len(contents):,}")
