@@ -115,10 +115,13 @@ def _blocks(archive: Archive) -> Iterator[tuple[int, int, bytes]]:
   request = urllib.request.Request(archive.url, headers={"User-Agent": "isomax-jax"})
   try:
     with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as response:
-      total = int(response.headers.get("Content-Length") or archive.size)
+      length = response.headers.get("Content-Length") or ""
+      total = int(length) if length.isdecimal() else archive.size
       done = 0
       while block := response.read(_BLOCK):
         done += len(block)
+        if archive.size and done > archive.size:
+          raise ValueError(f"{archive.url} gives more than the {archive.size:,} bytes expected")
         yield done, total, block
   except (OSError, http.client.HTTPException) as error:
     reason = getattr(error, "reason", error)

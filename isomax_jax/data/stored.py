@@ -9,10 +9,20 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Int, Int32, UInt8
 
+from isomax_jax._files import one_line, read_json
 from isomax_jax.data._decoded import read_decoded
 from isomax_jax.data.description import DataSpec
 
 _RECORDS_AT_A_TIME = 1000
+_FEATURES = "tensorflow_datasets.core.features."
+_CLASSES = frozenset(
+  _FEATURES + name
+  for name in (
+    "features_dict.FeaturesDict",
+    "image_feature.Image",
+    "class_label_feature.ClassLabel",
+  )
+)
 
 
 class Examples(NamedTuple):
@@ -108,6 +118,7 @@ def open_stored(folder: Path, spec: DataSpec, split: str) -> Stored:
   # Pillow decodes: TFDS would take OpenCV where that happens to be installed.
   skip = {"image": tfds.decode.SkipDecoding()}
   try:
+    _check_features(read_json(folder / "features.json"))
     records = tfds.builder_from_directory(folder).as_data_source(split, decoders=skip)
     rows = np.arange(len(records))
   except Exception as error:  # Whatever a damaged file makes the reader raise.
@@ -142,9 +153,9 @@ def read_split(folder: Path, spec: DataSpec, split: str) -> Examples:
     (660, 28, 28, 1)
   """
   images = read_decoded(folder, f"{split}-images")
-  if images is None:
-    return open_stored(folder, spec, split).read_all()
   labels = read_decoded(folder, f"{split}-labels")
+  if images is None or labels is None:
+    return open_stored(folder, spec, split).read_all()
   _check_labels(labels, spec, split)
   if images.dtype != np.uint8 or images.shape != (len(labels), *spec.image_shape):
     raise ValueError(
@@ -164,14 +175,29 @@ def _read_records(records: Any, rows: np.ndarray, folder: Path) -> Iterator[dict
     yield from found
 
 
+def _check_features(features: Any) -> None:
+  """Raise ValueError where features have another class: TFDS imports the module that it names."""
+  for key, value in features.items() if isinstance(features, dict) else ():
+    if key == "pythonClassName" and value not in _CLASSES:
+      raise ValueError(f"features of class {value!r}")
+    if key == "type":  # An older name of the same.
+      raise ValueError(f"features of type {value!r}")
+    _check_features(value)
+
+
 def _unreadable(folder: Path, error: Exception) -> ValueError:
-  reason = str(error).partition("\n")[0] or type(error).__name__
+  reason = one_line(error)
   return ValueError(f"{folder} cannot be read, delete it and prepare the set again: {reason}")
 
 
 def _check_labels(labels: np.ndarray, spec: DataSpec, split: str) -> None:
   """Raise ValueError unless there are as many labels as there should be, each of a class."""
   count, classes = spec.splits[split], len(spec.class_names)
+  if labels.ndim != 1 or labels.dtype.kind not in "iu":
+    raise ValueError(
+      f"{spec.name} {split}: labels must be integers of shape [examples], "
+      f"got {labels.dtype} {labels.shape}"
+    )
   if len(labels) != count:
     raise ValueError(f"{spec.name} {split} must have {count} examples, got {len(labels)}")
   wrong = np.flatnonzero((labels < 0) | (labels >= classes))

@@ -65,6 +65,13 @@ def spec_of(*archives):
   return dataclasses.replace(get_spec("photos"), name="set", archives=archives)
 
 
+def test_a_download_without_end_is_stopped(server, tmp_path):
+  spec = spec_of(Archive("a.tar.gz", f"{server.url}/whole", SHA256, len(CONTENT) - 1))
+  with pytest.raises(ValueError, match=f"{server.url}/whole gives more than the .* bytes expected"):
+    download_archives(spec, tmp_path / "downloads", report=lambda _: None)
+  assert list((tmp_path / "downloads").iterdir()) == []
+
+
 @pytest.mark.parametrize("checksum", [SHA256, MD5], ids=["sha256", "md5"])
 def test_download_is_verified_kept_and_not_repeated(checksum, server, tmp_path):
   spec = spec_of(Archive("a.tar.gz", f"{server.url}/whole", checksum))
