@@ -35,6 +35,18 @@ def one_line(error: Exception | str) -> str:
   return text if len(text) <= _LONGEST_LINE else f"{text[:_LONGEST_LINE]}..."
 
 
+def printable(text: str) -> str:
+  r"""Return text of any origin as it can be shown on one line of a terminal.
+
+  Example:
+    >>> printable("résumé.png"), printable("a\nb\x1b[2J.png"), printable("\udcff.png")
+    ('résumé.png', 'a\\nb\\x1b[2J.png', '\\udcff.png')
+  """
+  return "".join(
+    letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text
+  )
+
+
 def write_atomically(path: Path, data: bytes) -> None:
   """Write ``data`` so that ``path`` holds either what it held before or all of it."""
   path.parent.mkdir(parents=True, exist_ok=True)

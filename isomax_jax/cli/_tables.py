@@ -20,9 +20,12 @@ _METRICS = ("tnr_at_tpr", "auroc")
 
 
 def console() -> Console:
-  """A console that doesn't fold tables where the output is no terminal."""
-  console = Console()
-  return console if console.is_terminal else Console(width=160)
+  """A console that doesn't fold tables where the output is no terminal.
+
+  Names of files and classes may hold what Rich would take for markup: a style is a ``Text``.
+  """
+  console = Console(markup=False, emoji=False)
+  return console if console.is_terminal else Console(width=160, markup=False, emoji=False)
 
 
 def results_table(records: Sequence[Record], *, title: str, detectors: Sequence[str]) -> Table:

@@ -9,6 +9,8 @@ import traceback
 from collections.abc import Callable
 from typing import NoReturn
 
+from isomax_jax._files import printable
+
 # What each extra brings that a command may miss.
 _EXTRA_OF_PACKAGE = {
   "tyro": "train",
@@ -26,6 +28,8 @@ _EXTRA_OF_PACKAGE = {
   "sklearn": "quickstart",
   "tensorboardX": "tensorboard",
 }
+
+_LONGEST_MESSAGE = 1000
 
 _DESCRIPTION = """Train classifiers that know what they don't know.
 
@@ -114,7 +118,7 @@ def _code_of(program: str, error: Exception) -> int:
 
     if isinstance(error, Interrupted):
       return _fail(program, f"{error}; everything is saved", 128 + error.signal)
-  message = " ".join(str(error).split()) or "failed"
+  message = printable(" ".join(str(error).split()))[:_LONGEST_MESSAGE] or "failed"
   if not isinstance(error, (ValueError, OSError, FloatingPointError)):
     message = f"{type(error).__name__}: {message} (this may be a bug; --debug shows where)"
   return _fail(program, message, 1)

@@ -2,6 +2,7 @@
 
 import csv as csv_module
 import json as json_module
+import os
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import tyro
 
+from isomax_jax._files import printable
 from isomax_jax.jobs.predict import Prediction, Refusal
 
 
@@ -49,7 +51,7 @@ def predict(
   else:
     _print_table(predictions)
   for refusal in refusals:
-    print(f"isomax-jax: {refusal.reason}", file=sys.stderr)
+    print(f"isomax-jax: {printable(refusal.reason)}", file=sys.stderr)
   return 1 if refusals else 0
 
 
@@ -60,11 +62,15 @@ def _row(prediction: Prediction) -> dict[str, str | float | bool]:
 def _print_csv(predictions: Sequence[Prediction]) -> None:
   writer = csv_module.DictWriter(sys.stdout, Prediction._fields, lineterminator="\n")
   writer.writeheader()
-  writer.writerows(map(_row, predictions))
+  for prediction in predictions:
+    # Bytes of a name that are no text cannot be written as such.
+    name = os.fsencode(prediction.path).decode(errors="backslashreplace")
+    writer.writerow({**_row(prediction), "path": name})
 
 
 def _print_table(predictions: Sequence[Prediction]) -> None:
   from rich.table import Table
+  from rich.text import Text
 
   from isomax_jax.cli._tables import console
 
@@ -73,9 +79,10 @@ def _print_table(predictions: Sequence[Prediction]) -> None:
     column.justify = "right"
   folders = defaultdict(list)
   for p in predictions:
-    decision = "[green]known[/]" if p.known else "[red]unknown[/]"
-    table.add_row(str(p.path), p.label, f"{p.probability:.1%}", f"{p.score:.4f}", decision)
+    decision = Text("known", "green") if p.known else Text("unknown", "red")
+    name, label = printable(str(p.path)), printable(p.label)
+    table.add_row(name, label, f"{p.probability:.1%}", f"{p.score:.4f}", decision)
     folders[p.path.parent].append(p.known)
   console().print(table)
   for folder, known in folders.items():
-    print(f"{folder}: {sum(known)} known, {len(known) - sum(known)} unknown")
+    print(f"{printable(str(folder))}: {sum(known)} known, {len(known) - sum(known)} unknown")

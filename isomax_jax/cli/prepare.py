@@ -73,7 +73,9 @@ class _Bars:
       self._progress.start()
       self._started = True
     if progress.stage == "note":
-      self._progress.console.print(f"note: {progress.text}", highlight=False, soft_wrap=True)
+      self._progress.console.print(
+        f"note: {progress.text}", highlight=False, markup=False, emoji=False, soft_wrap=True
+      )
       return
     if progress.name not in self._tasks:
       self._tasks[progress.name] = self._progress.add_task(progress.name, stage="")

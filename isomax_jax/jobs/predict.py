@@ -1,19 +1,21 @@
 """Decide about image files: which class, how probable, known or unknown."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 from jax import nn
 
-from isomax_jax import data
+from isomax_jax import _checks, data
+from isomax_jax._files import naming
 from isomax_jax.decision import is_known
 from isomax_jax.detectors import create_detector
 from isomax_jax.evaluation import read_run
 from isomax_jax.evaluation.benchmark import Fitted, score_sets
+from isomax_jax.jobs.train import DETECTOR_OF_HEAD
 from isomax_jax.jobs.trained import load_trained
 
 _IMAGES_AT_A_TIME = 1024
@@ -67,7 +69,8 @@ def predict_files(
     )
   paths = data.find_images(patterns)
   trained = load_trained(run_dir)
-  detector = {decision["detector"]: Fitted(create_detector(decision["detector"]))}
+  with naming(Path(run_dir, "decision.json")):
+    detector = {decision["detector"]: _detector(decision, trained.setup.class_names)}
   answers: dict[Path, Prediction | Refusal] = {}
   for start in range(0, len(paths), _IMAGES_AT_A_TIME):
     images = {}
@@ -88,3 +91,11 @@ def predict_files(
       label = decision["class_names"][int(np.argmax(row))]
       answers[path] = Prediction(path, label, float(row.max()), float(score), bool(accepted))
   return [answers[path] for path in paths]
+
+
+def _detector(decision: Mapping[str, Any], class_names: Sequence[str]) -> Fitted:
+  """Create a decision's detector, and check that the decision is one of the run's network."""
+  if decision["class_names"] != list(class_names):
+    raise ValueError("class_names are not those of the set in data.json")
+  _checks.one_of("detector of a decision", decision["detector"], DETECTOR_OF_HEAD.values())
+  return Fitted(create_detector(decision["detector"]))
