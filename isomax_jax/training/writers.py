@@ -1,7 +1,8 @@
 """Where metrics go: each writer is a callable of a step and its metrics, and a context manager."""
 
+import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Protocol, Self
 
@@ -52,11 +53,20 @@ class JsonLinesWriter:
 
   def __call__(self, step: int, metrics: Metrics) -> None:
     """Append a line."""
-    self._file.write(json.dumps({"step": step, **metrics}) + "\n")
-    self._file.flush()
+    with self._named_in_errors():
+      self._file.write(json.dumps({"step": step, **metrics}) + "\n")
+      self._file.flush()
 
   def __exit__(self, *exception: object) -> None:
-    self._file.close()
+    with self._named_in_errors():
+      self._file.close()  # What could not be written is tried, and fails, once more.
+
+  @contextlib.contextmanager
+  def _named_in_errors(self) -> Iterator[None]:
+    try:
+      yield
+    except OSError as error:
+      raise OSError(error.errno, error.strerror, str(self._path)) from error
 
 
 class TensorBoardWriter:

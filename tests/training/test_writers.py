@@ -1,5 +1,6 @@
 import io
 import json
+import resource
 
 import pytest
 from rich.console import Console
@@ -55,3 +56,24 @@ def test_the_progress_line_says_where_training_is():
   last = screen.getvalue()
   for text in ("small_cnn isomax", "50%", "5/10", "12,345 images/s", "0.250", "97.5%"):
     assert text in last
+
+
+def test_a_full_disk_is_an_error_that_names_the_log(tmp_path):
+  """A limit on the size of files stands for the disk."""
+  path = tmp_path / "metrics.jsonl"
+  path.write_text('{"step": 0}\n')
+  limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+  resource.setrlimit(resource.RLIMIT_FSIZE, (20, limits[1]))
+  try:
+    with pytest.raises(OSError, match=r"File too large: '.*metrics.jsonl'$"):
+      write_a_line(path)
+  finally:
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+  with JsonLinesWriter(path, resume_step=1) as write:  # The torn line is cut off.
+    write(1, {"loss": 0.25})
+  assert path.read_text() == '{"step": 0}\n{"step": 1, "loss": 0.25}\n'
+
+
+def write_a_line(path):
+  with JsonLinesWriter(path) as write:
+    write(1, {"loss": 0.25})
