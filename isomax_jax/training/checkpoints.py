@@ -6,7 +6,9 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +57,7 @@ class Checkpoints:
     # What Orbax logs of a failed save is raised as well, and what its tasks raise together, once.
     for logger in ("absl", "asyncio"):
       logging.getLogger(logger).setLevel(logging.CRITICAL)
+    _ignore_abandoned_writes()
     self.keep_best = keep_best
     self._directory = Path(directory).absolute()
     self._saving: int | None = None
@@ -253,6 +256,19 @@ class Checkpoints:
         f"checkpoint {self._saving} could not be saved in {self._directory} ({reason}); "
         f"whole ones: {whole}"
       ) from error
+
+
+def _ignore_abandoned_writes() -> None:
+  """Show no traceback of each write that Orbax abandons when another one fails."""
+  report = sys.unraisablehook
+  if getattr(report, "func", None) is not _report_unless_abandoned:
+    sys.unraisablehook = partial(_report_unless_abandoned, report)
+
+
+def _report_unless_abandoned(report: Callable[[Any], None], unraisable: Any) -> None:
+  # It comes back to an event loop that was closed when the failure was raised.
+  if str(unraisable.exc_value) != "Event loop is closed":
+    report(unraisable)
 
 
 def _check_space(directory: Path, arrays: Any) -> None:

@@ -2,6 +2,8 @@ import contextlib
 import logging
 import resource
 import shutil
+import sys
+from types import SimpleNamespace
 
 import chex
 import jax
@@ -186,8 +188,6 @@ def test_a_disk_without_space_for_a_checkpoint_gets_none_of_it(tmp_path, make_st
   assert [path.name for path in tmp_path.iterdir()] == ["1"]
 
 
-# Orbax leaves writes behind whose event loop is closed; Python reports each, and goes on.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_full_disk_is_one_line_and_leaves_the_last_good_one(tmp_path, make_state):
   """A limit on the size of files stands for the disk."""
   save(tmp_path, make_state, [1])
@@ -204,3 +204,14 @@ def test_a_full_disk_is_one_line_and_leaves_the_last_good_one(tmp_path, make_sta
     checkpoints.save(at(make_state(), 2), {})
   assert find_damage(tmp_path / "2") is None
   assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2"]
+
+
+def test_writes_that_a_failure_leaves_behind_are_not_shown(tmp_path, monkeypatch):
+  shown = []
+  monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: shown.append(unraisable.exc_value))
+  for _ in range(2):
+    Checkpoints(tmp_path).close()
+  errors = RuntimeError("Event loop is closed"), RuntimeError("something else")
+  for error in errors:
+    sys.unraisablehook(SimpleNamespace(exc_value=error))
+  assert shown == [errors[1]]
