@@ -9,6 +9,7 @@ from matplotlib.lines import Line2D
 
 from experiments.cells import name_of
 from experiments.figure1 import PANELS
+from experiments.soak import Sample
 from isomax_jax.evaluation import Record, style
 from isomax_jax.evaluation.records import method_name
 
@@ -140,6 +141,35 @@ def score_curves(records: Sequence[Record], *, metric: str = "auroc") -> Figure:
       if detector
     ],
   )  # fmt: skip
+  return figure
+
+
+def soak(samples: Sequence[Sample]) -> Figure:
+  """Draw what a long run's process holds by step: memory, open files, and disk.
+
+  Args:
+    samples: Samples of the run, in their order.
+  """
+  figure = style.make_figure(width=style.WIDTH, height=2.3)
+  panels = figure.subplots(1, 3)
+  steps = [s.step / 1000 for s in samples]
+  for axes, (title, values) in zip(
+    panels,
+    {
+      "memory, MB": [s.memory / 1e6 for s in samples],
+      "open files": [s.files for s in samples],
+      "run directory, MB": [s.disk / 1e6 for s in samples],
+    }.items(),
+    strict=True,
+  ):
+    style.panel(axes, title, color=style.INK)
+    axes.plot(steps, values, color=style.KNOWN)
+    axes.set(xlim=(0, max(steps)), ylim=(0, 1.15 * max(values)))
+    axes.set_xlabel("thousand steps", **style.LABEL)
+  panels[2].plot(steps, [s.log / 1e6 for s in samples], color=style.UNKNOWN)
+  panels[2].text(
+    max(steps), samples[-1].log / 1e6, "of it log ", ha="right", va="top", **style.LABEL
+  )
   return figure
 
 

@@ -10,11 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import tyro
 from matplotlib.figure import Figure
 
-from experiments import calibration, figures, small_cifar, table1, table2, table3
+from experiments import calibration, figures, reliability, small_cifar, soak, table1, table2, table3
 from experiments.cells import name_of
 from experiments.markdown import (
   METRICS,
@@ -180,11 +181,12 @@ def _last(records: Sequence[Record]) -> list[Record]:
 
 
 # From a file and the name of a table in it to the records and the function that writes it.
-TABLES: Mapping[tuple[str, str], tuple[str, Callable[[Sequence[Record]], str]]] = {
+TABLES: Mapping[tuple[str, str], tuple[str, Callable[[Sequence[Any]], str]]] = {
   ("README.md", "quickstart"): ("quickstart.jsonl", quickstart_table),
   ("README.md", "small_cifar"): ("small_cifar.jsonl", small_cifar_table),
   ("docs/method.md", "sequential_log"): ("sequential_log.jsonl", sequential_log_table),
   ("docs/detectors.md", "times"): ("detector_times.jsonl", times_table),
+  ("docs/reliability.md", "faults"): ("reliability.jsonl", reliability.faults_table),
   **{
     ("docs/detectors.md", f"{name} {head}"): (
       f"{name}_detectors.jsonl",
@@ -223,16 +225,20 @@ def render(text: str, name: str, table: str) -> str:
   return replaced
 
 
-def load(path: Path) -> list[Record]:
-  """Read records; a file that is not there has none."""
-  return read_records(path) if path.exists() else []
+_READERS = {"reliability.jsonl": reliability.read_tries, "soak.jsonl": soak.read_samples}
+
+
+def load(path: Path) -> Sequence[Any]:
+  """Read records, or what else a file of results holds; one that is not there has none."""
+  return _READERS.get(path.name, read_records)(path) if path.exists() else []
 
 
 # From a file to the records and the function that draws it; nothing is drawn of no records.
-FIGURES: Mapping[str, tuple[str, Callable[[Sequence[Record]], Figure]]] = {
+FIGURES: Mapping[str, tuple[str, Callable[[Sequence[Any]], Figure]]] = {
   "docs/figures/figure1.png": ("figure1.jsonl", figures.entropic_scales),
   "docs/figures/small_figure1.png": ("small_cifar.jsonl", figures.entropic_scales),
   "docs/figures/small_curves.png": ("small_cifar.jsonl", figures.score_curves),
+  "docs/figures/soak.png": ("soak.jsonl", figures.soak),
 }
 
 

@@ -28,11 +28,11 @@ ALLOWED = {
   "heads": BASE | {"losses"},
   "models": BASE | {"heads"},
   "detectors": BASE | {"losses", "scores"},
-  "data": BASE,
+  "data": BASE | {"_files"},
   "training": BASE | {"_files", "losses", "scores", "heads", "models"},
   "evaluation": BASE | {"_devices", "_files", "detectors", "metrics", "scores", "decision"},
   "jobs": LIBRARY | {"_devices", "_files", "_version"},
-  "cli": LIBRARY | {"_version", "jobs"},
+  "cli": LIBRARY | {"_files", "_version", "jobs"},
 }
 
 # The only third-party packages of the base install's parts.

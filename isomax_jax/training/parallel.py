@@ -150,7 +150,12 @@ def make_runner(
 
 
 def processes_of(devices: Sequence[jax.Device]) -> int:
-  """Count the processes that devices belong to."""
+  """Count the processes that devices belong to.
+
+  Example:
+    >>> processes_of(jax.devices())
+    1
+  """
   return len({device.process_index for device in devices})
 
 
