@@ -16,11 +16,6 @@ def study(tmp_path_factory):
   ("fault", "outcome", "lost"),
   [
     ("killed while it saves", "goes on", range(0, 2 * reliability.INTERVAL + 1)),
-    (
-      "disk full while it saves",
-      "stops with one line; whole ones stay; goes on",
-      range(0, 2 * reliability.INTERVAL + 1),
-    ),
     ("every checkpoint damaged", "refused: no checkpoint in RUN/checkpoints is undamaged", [0]),
     ("started again with another head", "refused: RUN holds a run of another config", [0]),
   ],
