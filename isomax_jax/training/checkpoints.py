@@ -57,7 +57,7 @@ class Checkpoints:
     # What Orbax logs of a failed save is raised as well, and what its tasks raise together, once.
     for logger in ("absl", "asyncio"):
       logging.getLogger(logger).setLevel(logging.CRITICAL)
-    _ignore_abandoned_writes()
+    _ignore_abandoned_transfers()
     self.keep_best = keep_best
     self._directory = Path(directory).absolute()
     self._saving: int | None = None
@@ -258,16 +258,18 @@ class Checkpoints:
       ) from error
 
 
-def _ignore_abandoned_writes() -> None:
-  """Show no traceback of each write that Orbax abandons when another one fails."""
+def _ignore_abandoned_transfers() -> None:
+  """Show no traceback of each read or write that Orbax abandons when another one fails."""
   report = sys.unraisablehook
   if getattr(report, "func", None) is not _report_unless_abandoned:
     sys.unraisablehook = partial(_report_unless_abandoned, report)
 
 
 def _report_unless_abandoned(report: Callable[[Any], None], unraisable: Any) -> None:
-  # It comes back to an event loop that was closed when the failure was raised.
-  if str(unraisable.exc_value) != "Event loop is closed":
+  error = unraisable.exc_value
+  # A write comes back to an event loop that was closed when the failure was raised; a read makes an
+  # error of its own of being thrown away.
+  if str(error) != "Event loop is closed" and not isinstance(error.__cause__, GeneratorExit):
     report(unraisable)
 
 

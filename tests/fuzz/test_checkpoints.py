@@ -30,10 +30,6 @@ from tests.training.tiny import SHAPE, TinyNetwork
 
 STEP = 7
 NOTES = Tally(seconds=1.5, line_sums={"loss": 0.25}, line_steps=3).to_json()
-# Orbax leaves readers behind where one of several fails; Python reports each, and goes on.
-pytestmark = pytest.mark.filterwarnings(
-  "ignore::pytest.PytestUnraisableExceptionWarning", "ignore:coroutine:RuntimeWarning"
-)
 
 
 @pytest.fixture(scope="module")
@@ -195,7 +191,8 @@ def test_what_is_no_file_is_not_opened(fresh, kind, monkeypatch):
     case "pipe":
       os.mkfifo(path)
     case "socket":
-      socket.socket(socket.AF_UNIX).bind(path.name)
+      with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(path.name)
     case "loop":
       path.symlink_to(path)
     case "folder":

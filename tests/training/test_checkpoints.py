@@ -206,12 +206,13 @@ def test_a_full_disk_is_one_line_and_leaves_the_last_good_one(tmp_path, make_sta
   assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2"]
 
 
-def test_writes_that_a_failure_leaves_behind_are_not_shown(tmp_path, monkeypatch):
+def test_what_a_failure_leaves_behind_is_not_shown(tmp_path, monkeypatch):
   shown = []
   monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: shown.append(unraisable.exc_value))
   for _ in range(2):
     Checkpoints(tmp_path).close()
-  errors = RuntimeError("Event loop is closed"), RuntimeError("something else")
-  for error in errors:
+  write, read, other = map(RuntimeError, ("Event loop is closed", "while reading", "another one"))
+  read.__cause__ = GeneratorExit()
+  for error in (write, read, other):
     sys.unraisablehook(SimpleNamespace(exc_value=error))
-  assert shown == [errors[1]]
+  assert shown == [other]
