@@ -1,5 +1,6 @@
 """Compile the programs of a config for TPUs that are not there: do they compile, do they fit?"""
 
+import contextlib
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -9,6 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax.experimental import topologies
+from jax.experimental.compilation_cache.compilation_cache import reset_cache
 from jax.sharding import NamedSharding, PartitionSpec
 
 from isomax_jax import data
@@ -160,9 +162,23 @@ def _with_sharding(tree: Any, sharding: NamedSharding) -> Any:
 def _compile(name: str, steps: int, lowered: jax.stages.Lowered) -> Program:
   started = time.perf_counter()
   try:
-    compiled = lowered.compile()
+    with _nothing_kept():
+      compiled = lowered.compile()
   except jax.errors.JaxRuntimeError as error:
     if "RESOURCE_EXHAUSTED" not in str(error):
       raise
     raise ValueError(f"{name} does not fit: {error}") from error
   return Program(name, steps, lowered, compiled, time.perf_counter() - started)
+
+
+@contextlib.contextmanager
+def _nothing_kept() -> Iterator[None]:
+  """Compile without JAX's cache: a program for absent devices cannot be read back from it."""
+  enabled = jax.config.jax_enable_compilation_cache
+  jax.config.update("jax_enable_compilation_cache", False)
+  reset_cache()  # It looks at the option once.
+  try:
+    yield
+  finally:
+    jax.config.update("jax_enable_compilation_cache", enabled)
+    reset_cache()

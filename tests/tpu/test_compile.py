@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("libtpu")
 
 from isomax_jax import data
-from isomax_jax.jobs.compile import compile_programs, tpu_devices
+from isomax_jax.jobs.compile import _compile, compile_programs, tpu_devices
 from isomax_jax.training import DataConfig, ModelConfig, RunConfig, TrainConfig
 
 # Generation and topology, and the strategies that its number of hosts allows.
@@ -63,6 +63,21 @@ def test_a_target_has_its_devices(target, devices, hosts):
 def test_what_is_no_target_is_named():
   with pytest.raises(ValueError, match=r"^target must be a TPU's generation .* got 'v9:2x2': "):
     tpu_devices("v9:2x2")
+
+
+def test_what_is_compiled_for_a_tpu_is_not_kept():
+  """It could not be loaded: the second time, JAX would warn and compile again."""
+  of_the_tests = jax.config.jax_persistent_cache_min_compile_time_secs
+  jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+  sharding = jax.sharding.SingleDeviceSharding(tpu_devices("v5e:1x1")[0])
+  image = jax.ShapeDtypeStruct((8, 128), "float32", sharding=sharding)
+  try:
+    for _ in range(2):
+      jax.clear_caches()  # Those in memory.
+      lowered = jax.jit(jax.numpy.tanh).lower(image)
+      assert _compile("tanh", 1, lowered).memory["code"] > 0
+  finally:
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", of_the_tests)
 
 
 @pytest.mark.parametrize(("target", "strategy", "network"), list(cases()))
