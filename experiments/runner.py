@@ -279,10 +279,12 @@ def _log_records(run_dir: Path, like: Record) -> Iterator[Record]:
   """Turn a run's log into records: mean loss and entropy of what was trained on up to an epoch."""
   run = read_run(run_dir)
   batch_size = run.config["optim"]["batch_size"]
+  lines = {}
   for line in run.metrics:
     epoch = round(line["epoch"])
-    if line["split"] != "train" or abs(line["epoch"] - epoch) > 0.1:
-      continue
+    if line["split"] == "train" and abs(line["epoch"] - epoch) <= 0.1:
+      lines.setdefault(epoch, line)  # The steps left over at the end make a second line of the last.
+  for epoch, line in lines.items():
     for name in _LOGGED:
       yield dataclasses.replace(
         like,

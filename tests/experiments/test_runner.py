@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -137,6 +138,24 @@ def test_records_are_those_of_the_cells_and_the_log(killed):
     for rule in ("epoch 12", "last")
   )
   assert at_12 != at_24
+
+
+def test_steps_left_over_are_no_second_record_of_the_last_epoch(killed, monkeypatch):
+  """781 steps an epoch of 781.25: 24 epochs end six steps after the 24th line."""
+  steps = {781: "train", 18744: "train", 18750: "train", 18751: "validation"}
+  lines = [
+    {"step": step, "epoch": step / 781.25, "split": split, "loss": step, "entropy": step}
+    for step, split in steps.items()
+  ]
+  run = SimpleNamespace(config={"optim": {"batch_size": 64}}, metrics=lines)
+  monkeypatch.setattr(runner, "read_run", lambda run_dir: run)
+  like = read_records(killed[0] / "tiny.jsonl")[0]
+  records = runner._log_records(killed[0], like)
+  assert [(r.checkpoint, r.metric, r.value, r.n_in) for r in records] == [
+    (f"epoch {epoch}", f"training_{name}", step, 50_000)
+    for epoch, step in ((1, 781), (24, 18744))
+    for name in ("loss", "entropy")
+  ]
 
 
 def test_missing_is_what_has_no_record_of_the_same_config(killed, tmp_path):
