@@ -167,9 +167,8 @@ def soak(samples: Sequence[Sample]) -> Figure:
     axes.set(xlim=(0, max(steps)), ylim=(0, 1.15 * max(values)))
     axes.set_xlabel("thousand steps", **style.LABEL)
   panels[2].plot(steps, [s.log / 1e6 for s in samples], color=style.UNKNOWN)
-  panels[2].text(
-    max(steps), samples[-1].log / 1e6, "of it log ", ha="right", va="top", **style.LABEL
-  )
+  below = 0.6 * samples[-1].log / 1e6
+  panels[2].text(max(steps), below, "of it log ", ha="right", va="top", **style.LABEL)
   return figure
 
 
