@@ -283,7 +283,7 @@ def _log_records(run_dir: Path, like: Record) -> Iterator[Record]:
   for line in run.metrics:
     epoch = round(line["epoch"])
     if line["split"] == "train" and abs(line["epoch"] - epoch) <= 0.1:
-      lines.setdefault(epoch, line)  # The steps left over at the end make a second line of the last.
+      lines.setdefault(epoch, line)  # Steps left over at the end make a second line.
   for epoch, line in lines.items():
     for name in _LOGGED:
       yield dataclasses.replace(
