@@ -32,7 +32,7 @@ def compile(
   terminal = console()
   programs = []
   with terminal.status("compiling"):
-    for program in compile_programs(config, devices, data_dir=data_dir):
+    for program in compile_programs(config, target, data_dir=data_dir):
       programs.append(program)
   title = f"{config.model.name} {config.model.head} on {len(devices)} × {devices[0].device_kind}"
   terminal.print(programs_table(programs, title=title))

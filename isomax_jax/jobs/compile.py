@@ -25,9 +25,11 @@ from isomax_jax.training import TrainConfig, create_state
 from isomax_jax.training.optim import sgd
 
 EVALUATION_BATCH = 256
-# Without a TPU its library looks for one on the network, and warns that there is none.
+# Without a TPU its library looks for one on the network, warns that there is none, and locks it
+# against other processes.
 _NO_TPU = {
   "TPU_SKIP_MDS_QUERY": "1",
+  "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
   "TPU_ACCELERATOR_TYPE": "v5litepod-4",
   "TPU_WORKER_HOSTNAMES": "localhost",
 }
@@ -97,7 +99,7 @@ def tpu_devices(target: str) -> list[jax.Device]:
 
 def compile_programs(
   config: TrainConfig,
-  devices: Sequence[jax.Device],
+  target: str,
   *,
   data_dir: str | os.PathLike[str] | None = None,
 ) -> Iterator[Program]:
@@ -108,15 +110,18 @@ def compile_programs(
 
   Args:
     config: The config.
-    devices: What to compile for; see :func:`tpu_devices`.
+    target: What to compile for; see :func:`tpu_devices`. Training is for all of its hosts together,
+      evaluating for one of them, as they share the images out.
     data_dir: Where sets are kept; see :func:`isomax_jax.data.load`.
 
   Yields:
     The steps of a dispatch, the forward pass and the score of the head's detector.
 
   Raises:
-    ValueError: If the config does not fit together, or a program not into a device's memory.
+    ValueError: If the config does not fit together, or a program not into a device's memory, or
+      there is no such target.
   """
+  devices = tpu_devices(target)
   setup = make_setup(config, find=partial(data.get_spec, data_dir=data_dir))
   known, outliers = find_origins(config, setup, data_dir)
   runner, axis_name = make_runner(config, setup, make_fetch(known, outliers), devices=devices)
@@ -129,7 +134,7 @@ def compile_programs(
   key = jax.eval_shape(partial(jax.random.key, 0))
   yield _compile("train", steps, runner.lower(state, source, runner.place(draws), key))
 
-  local = [device for device in devices if device.process_index == devices[0].process_index]
+  local = _devices_of_one_host(target, devices)
   mesh = jax.sharding.Mesh(local, ("data",))
   everywhere, spread = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in ((), ("data",)))
   forward = make_forward(make_model(config, setup), setup)
@@ -142,6 +147,17 @@ def compile_programs(
   outputs = _with_sharding(jax.eval_shape(forward, variables, images), spread)
   score = make_score(create_detector(detector))
   yield _compile(detector, 1, score.lower(((), None), (images, outputs)))
+
+
+def _devices_of_one_host(target: str, devices: Sequence[jax.Device]) -> Sequence[jax.Device]:
+  """Describe a host's devices as a slice of their own, since the compiler knows no part of one."""
+  local = [device for device in devices if device.process_index == devices[0].process_index]
+  if len(local) == len(devices):
+    return devices
+  generation, _, topology = target.partition(":")
+  axes = zip(*(device.coords for device in local), strict=True)
+  sizes = [len(set(axis)) for axis in axes][: len(topology.split("x"))]
+  return tpu_devices(f"{generation}:{'x'.join(map(str, sizes))}")
 
 
 def _initial_state(config: TrainConfig, setup: Setup, axis_name: str | None) -> Any:

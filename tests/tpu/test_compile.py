@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import itertools
 import math
 import re
 
@@ -11,7 +12,7 @@ import pytest
 pytest.importorskip("libtpu")
 
 from isomax_jax import data
-from isomax_jax.jobs.compile import _compile, compile_programs, tpu_devices
+from isomax_jax.jobs.compile import _compile, _devices_of_one_host, compile_programs, tpu_devices
 from isomax_jax.training import DataConfig, ModelConfig, RunConfig, TrainConfig
 
 # Generation and topology, and the strategies that its number of hosts allows.
@@ -60,6 +61,16 @@ def test_a_target_has_its_devices(target, devices, hosts):
   assert len({device.process_index for device in described}) == hosts
 
 
+@pytest.mark.parametrize(
+  ("target", "shape"), [("v5e:4x4", (2, 2, 1)), ("v4:2x2x2", (2, 2, 1)), ("v6e:2x2", (2, 2, 1))]
+)
+def test_a_host_is_a_slice_of_its_own(target, shape):
+  devices = _devices_of_one_host(target, tpu_devices(target))
+  assert {device.process_index for device in devices} == {0}
+  assert {tuple(device.coords) for device in devices} == set(itertools.product(*map(range, shape)))
+  assert {device.id for device in devices} == set(range(4))
+
+
 def test_what_is_no_target_is_named():
   with pytest.raises(ValueError, match=r"^target must be a TPU's generation .* got 'v9:2x2': "):
     tpu_devices("v9:2x2")
@@ -87,7 +98,7 @@ def test_the_programs_are_what_a_tpu_should_run(target, strategy, network):
     model=ModelConfig(name=network, dtype="bfloat16"),
     run=RunConfig(strategy=strategy),
   )
-  programs = train, forward, score = list(compile_programs(config, tpu_devices(target)))
+  programs = train, forward, score = list(compile_programs(config, target))
   for program in programs:
     for text in (program.lowered.as_text(), program.compiled.as_text()):
       assert not re.search(r"callback|infeed|outfeed|is_host_transfer=true|f64", text)
@@ -121,4 +132,4 @@ def test_what_does_not_fit_says_so(monkeypatch):
   monkeypatch.setitem(data.SPECS, "cifar10", spec)  # 18 GB, and a v5e has 16.
   config = TrainConfig(data=DataConfig(name="cifar10"), run=RunConfig(pipeline="resident"))
   with pytest.raises(ValueError, match=r"^train does not fit: .*exceeds available HBM"):
-    next(compile_programs(config, tpu_devices("v5e:2x2")))
+    next(compile_programs(config, "v5e:2x2"))
