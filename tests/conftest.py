@@ -1,10 +1,10 @@
-"""Four fake devices, no silent broadcasting of ranks; warnings are errors (setup.cfg)."""
+"""Eight fake devices, no silent broadcasting of ranks; warnings are errors (setup.cfg)."""
 
 import os
 import tempfile
 
 os.environ["XLA_FLAGS"] = (
-  os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4"
+  os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
 )
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Many tests compile the same programs: all processes of a run share what is compiled.

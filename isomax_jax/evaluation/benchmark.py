@@ -202,7 +202,7 @@ def relative_times(
     >>> from jax.tree_util import Partial
     >>> classifier = Classifier(Partial(lambda x: Outputs(x.reshape(len(x), -1), x)), None, {})
     >>> fitted = {"energy": Fitted(create_detector("energy"))}
-    >>> seconds, times = relative_times(fitted, classifier, np.zeros((4, 2, 2, 1), np.uint8))
+    >>> seconds, times = relative_times(fitted, classifier, np.zeros((8, 2, 2, 1), np.uint8))
     >>> list(times)
     ['energy']
   """

@@ -78,9 +78,9 @@ def place(constants: Any, batch: Any) -> tuple[Any, Any]:
     Both, as arrays on the devices; what is there already is not copied.
 
   Example:
-    >>> constants, batch = place(np.ones(3), np.arange(4.0))
+    >>> constants, batch = place(np.ones(3), np.arange(8.0))
     >>> constants.is_fully_replicated, batch.shape
-    (True, (4,))
+    (True, (8,))
   """
   devices = local_job_devices()
   # What several processes hold together, each holds whole: a copy of it is at hand.

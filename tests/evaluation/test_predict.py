@@ -19,7 +19,7 @@ def test_each_example_once_and_in_order(examples):
   doubled, sums = predict(function, 2.0, {"a": a, "b": b}, batch_size=6)
   np.testing.assert_array_equal(doubled, 2 * a)
   np.testing.assert_array_equal(sums, b.sum(-1))
-  assert sizes == [8]  # One program: 6 rounded up to the 4 devices.
+  assert sizes == [8]  # One program: 6 rounded up to the 8 devices.
 
 
 def test_nothing_to_predict_is_an_error():

@@ -59,7 +59,7 @@ def read_log(run_dir):
 
 def run_dirs(workdir):
   return tuple(
-    workdir / "runs" / f"mnist_5k_0_1-small_cnn-{head}-24epochs-seed0"
+    workdir / "runs" / f"mnist_5k_0-3-small_cnn-{head}-24epochs-seed0"
     for head in ("softmax-es1", "isomax-es10")
   )
 
@@ -125,13 +125,13 @@ def test_records_are_those_of_the_cells_and_the_log(killed):
     ("isomax", "entropic_score", "letters", "last"),
     ("isomax", "entropic_score", "letters", "epoch 12"),
   }
-  assert {r.n_in for r in records if not r.metric.startswith("training_")} == {600}
+  assert {r.n_in for r in records if not r.metric.startswith("training_")} == {1300}
   losses = {
     (r.head, r.checkpoint): (r.value, r.n_in) for r in records if r.metric == "training_loss"
   }
   for head, run_dir in zip(("softmax", "isomax"), run_dirs(workdir), strict=True):
     for epoch, line in enumerate(read_log(run_dir), start=1):
-      assert losses.pop((head, f"epoch {epoch}")) == (line["loss"], 300)
+      assert losses.pop((head, f"epoch {epoch}")) == (line["loss"], 600)
   assert not losses
   at_12, at_24 = (
     next(r.value for r in records if (r.checkpoint, r.metric, r.head) == (rule, "auroc", "isomax"))
@@ -250,7 +250,7 @@ def test_cells_are_selected_by_patterns():
   assert select(tiny.CELLS, ["*/softmax*", "*@epoch 12"]) == [*tiny.CELLS[:2], tiny.CELLS[4]]
   with pytest.raises(ValueError, match="no cell matches 'resnet'; --list shows their names"):
     select(tiny.CELLS, ["*/softmax", "resnet"])
-  assert tiny.CELLS[4].name == ("small_cnn/mnist_5k:0,1/isomax+entropic_score/letters@epoch 12")
+  assert tiny.CELLS[4].name == ("small_cnn/mnist_5k:0-3/isomax+entropic_score/letters@epoch 12")
 
 
 def test_the_list_shows_what_is_measured_and_what_is_needed(killed, capsys, digits_dir):

@@ -11,12 +11,12 @@ def get_config(cell):
   return TrainConfig(
     data=DataConfig(name=cell.in_set, validation=0),
     model=ModelConfig(name=cell.model, head=cell.head),
-    optim=OptimConfig(epochs=24, batch_size=60, learning_rate=0.05),
+    optim=OptimConfig(epochs=24, batch_size=120, learning_rate=0.05),
     run=RunConfig(checkpoint_epochs=6, checkpoints_kept=4),
   )
 
 
-KNOWN = "mnist_5k:0,1"
+KNOWN = "mnist_5k:0-3"
 CELLS = (
   Cell("small_cnn", KNOWN, "softmax"),
   Cell("small_cnn", KNOWN, "softmax", "maximum_probability", "letters"),

@@ -100,7 +100,7 @@ def test_two_processes_train_one_network_and_survive(tmp_path, digits_dir):
   assert steps_of(workdir) == list(range(1, stopped + 1))
   assert (workdir / "checkpoints" / str(stopped)).is_dir()
 
-  # They have trained the network of one process on four devices.
+  # They have trained the network of one process on eight devices.
   losses = [[line["loss"] for line in read_run(run).metrics[:5]] for run in (alone, workdir)]
   np.testing.assert_allclose(losses[1], losses[0], rtol=1e-5)
 

@@ -183,13 +183,38 @@ def test_a_damaged_checkpoint_costs_an_interval_and_no_number(tmp_path, digits_d
   assert rows[0] == rows[1]
 
 
-@pytest.mark.parametrize("first", ["four devices", "one device"])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["resnet34", "densenet_bc_100"])
+def test_the_papers_networks_go_on_bit_for_bit_from_a_stop(tmp_path, digits_dir, name):
+  config = TrainConfig(
+    data=DataConfig(name="mnist_5k:0,1"),
+    model=ModelConfig(name=name),
+    optim=OptimConfig(epochs=1, batch_size=32, learning_rate=0.05),
+    run=RunConfig(log_epochs=0.12, checkpoint_minutes=None),
+  )
+  whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+  train(config, whole, data_dir=digits_dir)
+  with pytest.raises(Interrupted, match="stopped at step 4 of 8"):
+    train(config, stopped, data_dir=digits_dir, interruption=StopAt(3))
+  train(config, stopped, data_dir=digits_dir)
+  rows = [
+    [(r["step"], r["split"], r["loss"]) for r in read_run(run).metrics] for run in (whole, stopped)
+  ]
+  assert rows[0] == rows[1]
+  chex.assert_trees_all_equal(*(load_trained(run).variables for run in (whole, stopped)))
+
+
+@pytest.mark.parametrize("first", ["eight devices", "one device"])
 def test_a_run_goes_on_with_other_devices(tmp_path, digits_dir, first):
   config = digits_config(checkpoint_epochs=1)
+  # At a low rate: another order of sums is not to grow from step to step.
+  config = dataclasses.replace(
+    config, optim=OptimConfig(epochs=4, batch_size=32, learning_rate=0.01)
+  )
   whole, moved = tmp_path / "whole", tmp_path / "moved"
   one = jax.default_device(jax.devices()[1])
-  four = contextlib.nullcontext()
-  start, end = (four, one) if first == "four devices" else (one, four)
+  eight = contextlib.nullcontext()
+  start, end = (eight, one) if first == "eight devices" else (one, eight)
   train(config, whole, data_dir=digits_dir)
   with start, pytest.raises(Interrupted):
     train(config, moved, data_dir=digits_dir, interruption=StopAt(20))
@@ -198,7 +223,7 @@ def test_a_run_goes_on_with_other_devices(tmp_path, digits_dir, first):
   rows = [[(r["step"], r["split"]) for r in read_run(run).metrics] for run in (whole, moved)]
   assert rows[0] == rows[1]
   losses = [[row["loss"] for row in read_run(run).metrics] for run in (whole, moved)]
-  np.testing.assert_allclose(losses[1], losses[0], rtol=1e-3)
+  np.testing.assert_allclose(losses[1], losses[0], rtol=1e-2)
 
 
 def test_without_validation_there_is_no_decision(tmp_path, digits_dir):
@@ -297,7 +322,7 @@ def test_a_batch_that_mosaics_do_not_divide_is_refused_before_anything_is_writte
     objective=ObjectiveConfig(name="fractional_probability"), optim=OptimConfig(batch_size=40)
   )
   with pytest.raises(
-    ValueError, match=r"batch_size must be a multiple of 32 .*, got 40; nearest: 32 or 64$"
+    ValueError, match=r"batch_size must be a multiple of 64 .*, got 40; nearest: 64$"
   ):
     train(settings, tmp_path / "run")
   assert not (tmp_path / "run").exists()
