@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from functools import partial
+from importlib import metadata
 from typing import Any, NamedTuple
 
 import jax
@@ -119,9 +120,14 @@ def compile_programs(
 
   Raises:
     ValueError: If the config does not fit together, or a program not into a device's memory, or
-      there is no such target.
+      there is no such target, or the compiler that is installed is too old for it.
   """
   devices = tpu_devices(target)
+  if target.startswith("v6e") and _has_old_compiler():
+    raise ValueError(
+      f"target {target} needs libtpu 0.0.50 or newer, got {metadata.version('libtpu')}, which "
+      "crashes on these networks; Python 3.12 and newer have one"
+    )
   setup = make_setup(config, find=partial(data.get_spec, data_dir=data_dir))
   known, outliers = find_origins(config, setup, data_dir)
   runner, axis_name = make_runner(config, setup, make_fetch(known, outliers), devices=devices)
@@ -147,6 +153,11 @@ def compile_programs(
   outputs = _with_sharding(jax.eval_shape(forward, variables, images), spread)
   score = make_score(create_detector(detector))
   yield _compile(detector, 1, score.lower(((), None), (images, outputs)))
+
+
+def _has_old_compiler() -> bool:
+  """Tell whether the TPU's compiler is one that overflows its stack on convolutions for a v6e."""
+  return tuple(map(int, metadata.version("libtpu").split(".")[:3])) < (0, 0, 50)
 
 
 def _devices_of_one_host(target: str, devices: Sequence[jax.Device]) -> Sequence[jax.Device]:
