@@ -1,10 +1,12 @@
 """Heads as Flax Linen modules: features ``[..., features]`` to logits ``[..., classes]``.
 
-Parameters are float32 and so are the logits, whatever the dtype of the network below.
+Parameters are float32 and so are the logits, whatever the dtype of the network below; products run
+at the highest precision, whatever the default.
 """
 
 import flax.linen as nn
 import jax.numpy as jnp
+from jax import lax
 
 from isomax_jax import _checks
 from isomax_jax.losses import dismax_logits, isomax_logits, isomax_plus_logits
@@ -40,7 +42,7 @@ class SoftmaxHead(nn.Module):
       "kernel", nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform"), shape
     )
     bias = self.param("bias", nn.initializers.zeros, (self.num_classes,))
-    logits = features @ kernel
+    logits = jnp.matmul(features, kernel, precision=lax.Precision.HIGHEST)
     return logits + jnp.broadcast_to(bias, logits.shape)
 
 

@@ -6,6 +6,7 @@ As with ``nnx.Linear``, the number of features comes first, since NNX makes its 
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax import lax
 
 from isomax_jax import _checks
 from isomax_jax.losses import dismax_logits, isomax_logits, isomax_plus_logits
@@ -38,7 +39,8 @@ class SoftmaxHead(nnx.Module):
 
   def __call__(self, features: Features) -> Logits:
     """Return logits, shape ``[..., classes]``, float32."""
-    logits = _checks.floating("features", features) @ self.kernel[...]
+    features = _checks.floating("features", features)
+    logits = jnp.matmul(features, self.kernel[...], precision=lax.Precision.HIGHEST)
     return logits + jnp.broadcast_to(self.bias[...], logits.shape)
 
 

@@ -11,6 +11,7 @@ import pytest
 from isomax_jax import heads
 from isomax_jax.losses import dismax_logits, isomax_logits, isomax_plus_logits
 from tests import oracles
+from tests.programs import dot_precisions
 
 WIDTH, CLASSES = 400, 10
 SHAPES = {
@@ -20,7 +21,7 @@ SHAPES = {
   "dismax": {"prototypes": (CLASSES, WIDTH), "distance_scale": ()},
 }
 PURE = {
-  "softmax": lambda f, kernel, bias: jnp.matmul(f, kernel) + bias[None, None],
+  "softmax": lambda f, kernel, bias: jnp.matmul(f, kernel, precision="highest") + bias[None, None],
   "isomax": isomax_logits,
   "isomax_plus": isomax_plus_logits,
   "dismax": dismax_logits,
@@ -111,6 +112,15 @@ def test_logits_are_float32_for_any_features(head, params):
     for batch in ((), (2,), (2, 3)):
       logits = jax.eval_shape(head.apply, variables, jnp.ones((*batch, WIDTH), dtype))
       assert (logits.shape, logits.dtype) == ((*batch, CLASSES), jnp.float32)
+
+
+def test_products_run_at_the_highest_precision(head, params):
+  def loss(params, features):
+    return head.apply({"params": params}, features).sum()
+
+  with jax.default_matmul_precision("bfloat16"):
+    precisions = dot_precisions(jax.make_jaxpr(jax.grad(loss, (0, 1)))(params, features(4)))
+  assert set(precisions) == {(jax.lax.Precision.HIGHEST,) * 2}
 
 
 def test_gradient_reaches_every_parameter(head, params):

@@ -9,6 +9,7 @@ from flax import nnx
 
 from isomax_jax import heads
 from isomax_jax.heads import nnx as nnx_heads
+from tests.programs import dot_precisions
 
 WIDTH, CLASSES = 400, 10
 NAMES = ("DisMaxHead", "IsoMaxHead", "IsoMaxPlusHead", "SoftmaxHead")
@@ -98,3 +99,9 @@ def test_logits_are_float32(head):
 def test_bad_features(head):
   with pytest.raises(TypeError, match=r"^features must be floating, got dtype int32$"):
     head(jnp.ones((1, WIDTH), int))
+
+
+def test_products_run_at_the_highest_precision(head):
+  with jax.default_matmul_precision("bfloat16"):
+    program = jax.make_jaxpr(jax.grad(lambda f: head(f).sum()))(jnp.ones((4, WIDTH)))
+  assert set(dot_precisions(program)) == {(jax.lax.Precision.HIGHEST,) * 2}
