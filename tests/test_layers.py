@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "isomax_jax"
-BASE = {"_checks", "typing"}
+BASE = {"_arrays", "_checks", "typing"}
 PURE = BASE | {"losses", "scores", "metrics", "decision", "heads"}
 LIBRARY = PURE | {"models", "detectors", "data", "training", "evaluation"}
 
@@ -18,6 +18,7 @@ ALLOWED = {
   "__init__": PURE | {"models", "detectors", "_version"},
   "_version": set(),
   "typing": set(),
+  "_arrays": set(),
   "_checks": set(),
   "_files": set(),
   "_devices": set(),
@@ -39,6 +40,7 @@ ALLOWED = {
 PURE_ARRAYS = {"jax", "numpy", "scipy", "jaxtyping"}
 THIRD_PARTY = {
   "typing": PURE_ARRAYS,
+  "_arrays": PURE_ARRAYS,
   "_checks": PURE_ARRAYS,
   "_devices": PURE_ARRAYS,
   "losses": PURE_ARRAYS,

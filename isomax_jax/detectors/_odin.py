@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from isomax_jax import _checks
+from isomax_jax._arrays import is_class
 from isomax_jax.detectors._perturbation import gradient_sign
 from isomax_jax.detectors.base import Classifier, Detector
 from isomax_jax.typing import Outputs, Scores
@@ -104,7 +105,7 @@ def _soft_gap(logits: jax.Array, temperature: ArrayLike) -> jax.Array:
   """Return how far the largest logit is above the others, averaged in the temperature's way."""
   logits = _checks.floating("logits", logits)
   _checks.has_classes("logits", logits)
-  is_maximum = jax.nn.one_hot(jnp.argmax(logits, axis=-1), logits.shape[-1], dtype=bool)
+  is_maximum = is_class(jnp.argmax(logits, axis=-1), logits.shape[-1])
   maximum = jnp.sum(jnp.where(is_maximum, logits, 0), axis=-1, keepdims=True)
   gaps = jnp.where(is_maximum, 0, logits - maximum) / temperature
   others = max(logits.shape[-1] - 1, 1)

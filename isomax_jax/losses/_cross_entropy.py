@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from isomax_jax import _checks
+from isomax_jax._arrays import is_class
 from isomax_jax.typing import Labels, Logits, Scores
 
 
@@ -65,17 +66,16 @@ def _cross_entropy_jvp(primals, tangents):
   # The derivative by the margin keeps its digits where 1 - p cancels, in one pass over the classes.
   logits, labels = primals
   margin, others, log_others = _margin(logits, labels)
-  is_label = jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
-  gradient = jnp.exp(others - log_others[..., None]) - is_label
+  gradient = jnp.exp(others - log_others[..., None]) - is_class(labels, logits.shape[-1])
   gradient = jax.nn.sigmoid(-margin)[..., None] * gradient
   return jax.nn.softplus(-margin), jnp.sum(gradient * tangents[0], axis=-1)
 
 
 def _margin(logits: jax.Array, labels: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
   """Return the label's logit over the others' log-sum-exp, the others, and that log-sum-exp."""
-  is_label = jax.nn.one_hot(labels, logits.shape[-1], dtype=bool)
+  is_label = is_class(labels, logits.shape[-1])
   # A finite stand-in for -inf: with a single class there is no other, and 0 · inf is NaN.
   others = jnp.where(is_label, jnp.finfo(logits.dtype).min, logits)
   log_others = jax.nn.logsumexp(others, axis=-1)
-  label_logits = jnp.take_along_axis(logits, labels[..., None], axis=-1, mode="clip")[..., 0]
+  label_logits = jnp.sum(jnp.where(is_label, logits, 0), axis=-1)
   return label_logits - log_others, others, log_others

@@ -86,7 +86,9 @@ def scaled_cosine_distance(
 def _normalize(vectors: jax.Array) -> jax.Array:
   """Divide by the norm; zero rows stay zero."""
   # Dividing by the largest magnitude first keeps the squares of 1e-30 or 1e30 in range.
-  largest = jax.lax.stop_gradient(jnp.max(jnp.abs(vectors), axis=-1, keepdims=True, initial=0))
+  if vectors.shape[-1] == 0:
+    return vectors  # There is no largest of nothing.
+  largest = jax.lax.stop_gradient(jnp.max(jnp.abs(vectors), axis=-1, keepdims=True))
   nonzero = largest != 0  # true of NaN, which must not turn into zero
   vectors = vectors / jnp.where(nonzero, largest, 1)
   squared = jnp.sum(jnp.square(vectors), axis=-1, keepdims=True)
