@@ -1,20 +1,33 @@
 """Euclidean distances to prototypes: matmul speed, direct-difference accuracy where it matters."""
 
+import functools
 import math
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float
 
 from isomax_jax import _checks
+from isomax_jax._arrays import add_leading_axes, is_class
 from isomax_jax.typing import Features, Prototypes
 
 # A float32 matmul gives |f|² + |p|² - 2 f·p within about this fraction of |f|² + |p|².
 _RESOLUTION = 1e-6
 # Where the squared distance is a smaller fraction than this, the distance may miss 1e-5 relative.
 _WELL_CONDITIONED = 0.05
+# Rows × classes × features up to which differencing every pair is faster than a product and its
+# refinement. On two CPU cores 64 × 10 × 512 takes as long either way, 512 × 100 × 512 25 times as
+# long. Where the difference is fused into its sum there is no array of that size; the bounds of
+# accelerators are estimates.
+_LARGEST_DIRECT = {"cpu": 2**22, "cuda": 2**29, "tpu": 2**29}
+# Rows that there are at least, as far as the choice goes: vmap hides how many, and so does the
+# symbolic batch of an export.
+_FEWEST_ROWS = 64
 
 
 def pairwise_distance(features: Features, prototypes: Prototypes) -> Float[Array, "*batch classes"]:
@@ -31,8 +44,17 @@ def pairwise_distance(features: Features, prototypes: Prototypes) -> Float[Array
   :math:`10^{-6} (\lVert f - c \rVert + \lVert p_j - c \rVert)`; at :math:`f = p_j`, where the
   norm has none, it is zero.
 
+  In float32 this holds for vectors of norms up to 1e18 and distances from 1e-14. Squares of
+  larger ones overflow: such a distance is infinite or NaN, and so are its derivatives. Squares of
+  smaller ones underflow: such a distance may come out as small as zero, with a zero gradient.
+
+  With a symbolic batch (:mod:`jax.export`) and many classes, the program has no loop, which other
+  runtimes may lack, and at most two distances a row are refined: among three or more prototypes
+  that are too close together for a matrix product to tell apart, others than the two nearest may
+  be, and the two nearest then have the bound of the others.
+
   Args:
-    features: Feature vectors, shape ``[..., features]``, floating.
+    features: Feature vectors, shape ``[..., features]``, floating; explicitly sharded ones too.
     prototypes: One prototype a class, shape ``[classes, features]``, floating.
 
   Returns:
@@ -49,9 +71,7 @@ def pairwise_distance(features: Features, prototypes: Prototypes) -> Float[Array
     [4. 5.]
   """
   features, prototypes = checked_vectors(features, prototypes)
-  rows = features.reshape(math.prod(features.shape[:-1]), features.shape[-1])
-  distances = _distances(rows, prototypes)
-  return distances.reshape(*features.shape[:-1], prototypes.shape[0])
+  return _distances(_choose_forms(features.shape, prototypes.shape), features, prototypes)
 
 
 def checked_vectors(features: Features, prototypes: Prototypes) -> tuple[jax.Array, jax.Array]:
@@ -68,91 +88,155 @@ def checked_vectors(features: Features, prototypes: Prototypes) -> tuple[jax.Arr
       f"{prototypes.shape}, got {features.shape}"
     )
   dtype = np.promote_types(features.dtype, prototypes.dtype)
-  return features.astype(dtype), prototypes.astype(dtype)
+  return features.astype(dtype), _gather_components(prototypes.astype(dtype))
 
 
-@jax.custom_jvp
-@jax.jit  # or each call outside jit compiles the loop anew
-def _distances(features: jax.Array, prototypes: jax.Array) -> jax.Array:
-  """Return distances ``[rows, classes]`` of ``[rows, features]`` to ``[classes, features]``."""
-  f, q = _centre(features, prototypes)
-  products = jnp.matmul(f, q.T, precision=lax.Precision.HIGHEST)
-  squares = _squares(f)[:, None], _squares(q)[None, :]
-  squared = jnp.maximum(2 * products + squares[0] + squares[1], 0)
-  return _refine_nearest(squared, squares, features, prototypes)
+def _gather_components(prototypes: jax.Array) -> jax.Array:
+  """Return prototypes that are not sharded along their features: products would be ambiguous."""
+  sharding = jax.typeof(prototypes).sharding
+  of_classes, of_features = (*sharding.spec, None, None)[:2]
+  if of_features is None:
+    return prototypes
+  return jax.sharding.reshard(
+    prototypes, NamedSharding(sharding.mesh, PartitionSpec(of_classes, None))
+  )
+
+
+# Features [..., features] and prototypes [classes, features] to distances [..., classes].
+_Form = Callable[[jax.Array, jax.Array], jax.Array]
+
+
+class _Forms(NamedTuple):
+  """How distances are computed on each platform."""
+
+  cpu: _Form
+  cuda: _Form
+  tpu: _Form
+
+
+def _choose_forms(features_shape: tuple[int, ...], prototypes_shape: tuple[int, int]) -> _Forms:
+  """Choose by what is known of the sizes when a program is traced."""
+  *batch, _ = features_shape
+  if not all(isinstance(size, int) for size in batch):
+    # One form for every platform: what is exported may be translated to other runtimes.
+    components = _FEWEST_ROWS * math.prod(prototypes_shape)
+    direct = components <= _LARGEST_DIRECT["cpu"]
+    return _Forms(*[_direct if direct else _by_product_without_loop] * len(_LARGEST_DIRECT))
+  components = max(math.prod(batch), _FEWEST_ROWS) * math.prod(prototypes_shape)
+  return _Forms(
+    **{
+      platform: _direct if components <= largest else _by_product
+      for platform, largest in _LARGEST_DIRECT.items()
+    }
+  )
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+@functools.partial(jax.jit, static_argnums=0)  # or each call outside jit compiles the loop anew
+def _distances(forms: _Forms, features: jax.Array, prototypes: jax.Array) -> jax.Array:
+  """Return distances ``[..., classes]`` of ``[..., features]`` to ``[classes, features]``."""
+  if len(set(forms)) == 1:
+    return forms.cpu(features, prototypes)
+  return lax.platform_dependent(features, prototypes, **forms._asdict(), default=forms.cuda)
 
 
 @_distances.defjvp
-def _distances_jvp(primals, tangents):
+def _distances_jvp(forms, primals, tangents):
   # Two matmuls forward and, transposed, two backward: with w = g / d the cotangent of f is
-  # f Σ_j w_j + w q. Differencing every pair instead takes a [rows, classes, features] array.
+  # f Σ_j w_j + w q. Differencing every pair instead takes a [..., classes, features] array.
   features_dot, prototypes_dot = tangents
-  distances = _distances(*primals)
+  distances = _distances(forms, *primals)
   f, q = _centre(*primals)
   f_dot, q_dot = features_dot, -prototypes_dot
   along = (
-    jnp.sum(f * f_dot, axis=-1)[:, None]
-    + jnp.sum(q * q_dot, axis=-1)[None, :]
+    jnp.sum(f * f_dot, axis=-1, keepdims=True)
+    + add_leading_axes(jnp.sum(q * q_dot, axis=-1), distances.ndim)
     + jnp.matmul(f_dot, q.T, precision=lax.Precision.HIGHEST)
     + jnp.matmul(f, q_dot.T, precision=lax.Precision.HIGHEST)
   )
   # The inner `where` keeps derivatives of the division finite in the branch that is not taken.
-  positive = distances > 0
-  inverse = jnp.where(positive, 1 / jnp.where(positive, distances, 1), 0)
+  zero = distances == 0
+  inverse = jnp.where(zero, 0, 1 / jnp.where(zero, 1, distances))
+  # An overflow must not look like a gradient of zero.
+  inverse = jnp.where(distances == jnp.inf, jnp.nan, inverse)
   return distances, inverse * along
 
 
-def _centre(features: jax.Array, prototypes: jax.Array) -> tuple[jax.Array, jax.Array]:
-  """Return ``f - c`` and ``c - p``, whose sum is the difference; ``c`` is the mean prototype.
-
-  Distances do not change, and a far-off cluster does not cancel. With this sign of the second
-  no product below is subtracted, so that no negated copy of ``[rows, classes]`` is made.
-  """
-  centre = lax.stop_gradient(jnp.mean(prototypes, axis=0, keepdims=True))
-  return features - centre, centre - prototypes
+def _direct(features: jax.Array, prototypes: jax.Array) -> jax.Array:
+  """Difference every pair."""
+  features = features[..., None, :]
+  return jnp.sqrt(_squares(features - add_leading_axes(prototypes, features.ndim))[..., 0])
 
 
-def _squares(vectors: jax.Array) -> jax.Array:
-  return jnp.sum(jnp.square(vectors), axis=-1)
-
-
-def _refine_nearest(
-  squared: jax.Array,
-  squares: tuple[jax.Array, jax.Array],
-  features: jax.Array,
-  prototypes: jax.Array,
+def _by_product(
+  features: jax.Array, prototypes: jax.Array, *, passes: int | None = None
 ) -> jax.Array:
-  """Return distances, those that cancelled and may be a row's two nearest by direct difference.
+  """Take a matrix product, and what cancelled and may be a row's two nearest by direct difference.
 
   One pass differences one prototype a row. Features that keep their distance, the usual case,
   need no pass; one that sits on a prototype needs one; twins need one each.
+
+  Args:
+    features: Shape ``[..., features]``.
+    prototypes: Shape ``[classes, features]``.
+    passes: How many passes there are, without a loop; None takes as many as are needed.
   """
-  classes = jnp.arange(prototypes.shape[0])[None, :]
+  f, q = _centre(features, prototypes)
+  products = jnp.matmul(f, q.T, precision=lax.Precision.HIGHEST)
+  of_features, of_prototypes = _squares(f), add_leading_axes(_squares(q)[:, 0], products.ndim)
 
   def lower_bound(distances):
-    return jnp.square(distances) - _RESOLUTION * squares[0] - _RESOLUTION * squares[1]
-
-  def unfinished(carry):
-    return carry[-1]
+    return jnp.square(distances) - _RESOLUTION * of_features - _RESOLUTION * of_prototypes
 
   def refine(carry):
     distances, nearest, second, _ = carry
     # A row that has nothing left takes its first prototype, which does no harm.
     chosen = jnp.argmin(jnp.where(distances < 0, lower_bound(distances), jnp.inf), axis=-1)
     # The original vectors: centred ones have been rounded, by more than a small distance bears.
-    direct = _squares(features - prototypes[chosen])
+    direct = _squares(features - _take(prototypes, chosen))
     second = jnp.minimum(second, jnp.maximum(nearest, direct))
     nearest = jnp.minimum(nearest, direct)
     # What lies above two refined distances for certain is not among the two nearest.
-    beyond = lower_bound(distances) > second[:, None]
+    beyond = lower_bound(distances) > second
     distances = jnp.where(beyond, jnp.abs(distances), distances)
-    distances = jnp.where(classes == chosen[:, None], jnp.sqrt(direct)[:, None], distances)
+    distances = jnp.where(is_class(chosen, len(prototypes)), jnp.sqrt(direct), distances)
     return distances, nearest, second, jnp.any(distances < 0)
 
+  squared = jnp.maximum(2 * products + of_features + of_prototypes, 0)
   # A minus marks what cancelled and is yet to be settled, which saves a mask; so it must not be 0.
-  cancelled = squared < _WELL_CONDITIONED * squares[0] + _WELL_CONDITIONED * squares[1]
+  cancelled = squared < _WELL_CONDITIONED * of_features + _WELL_CONDITIONED * of_prototypes
   distances = jnp.sqrt(squared)
   distances = jnp.where(cancelled, -jnp.maximum(distances, 1e-19), distances)
-  unknown = jnp.full_like(distances[:, 0], jnp.inf)
+  unknown = jnp.where(of_features < 0, of_features, jnp.inf)  # sharded and mapped as the rows are
   carry = distances, unknown, unknown, jnp.any(distances < 0)
-  return lax.while_loop(unfinished, refine, carry)[0]
+  if passes is None:
+    return lax.while_loop(lambda carry: carry[-1], refine, carry)[0]
+  for _ in range(passes):
+    carry = refine(carry)
+  return jnp.abs(carry[0])
+
+
+_by_product_without_loop = functools.partial(_by_product, passes=2)
+
+
+def _centre(features: jax.Array, prototypes: jax.Array) -> tuple[jax.Array, jax.Array]:
+  """Return ``f - c`` and ``c - p``, whose sum is the difference; ``c`` is the mean prototype.
+
+  Distances do not change, and a far-off cluster does not cancel. With this sign of the second
+  no product below is subtracted, so that no negated copy of ``[..., classes]`` is made.
+  """
+  centre = lax.stop_gradient(jnp.mean(prototypes, axis=0))
+  return features - add_leading_axes(centre, features.ndim), centre[None, :] - prototypes
+
+
+def _squares(vectors: jax.Array) -> jax.Array:
+  return jnp.sum(jnp.square(vectors), axis=-1, keepdims=True)
+
+
+def _take(prototypes: jax.Array, chosen: jax.Array) -> jax.Array:
+  """Return the chosen prototypes, shape ``[..., features]``."""
+  if AxisType.Explicit not in jax.typeof(prototypes).sharding.mesh.axis_types:
+    return prototypes[chosen]
+  # Which sharding a gather has to be told, and vmap hides it; of a product it follows.
+  is_chosen = is_class(chosen, len(prototypes)).astype(prototypes.dtype)
+  return jnp.matmul(is_chosen, prototypes, precision=lax.Precision.HIGHEST)

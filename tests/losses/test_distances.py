@@ -13,8 +13,14 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from isomax_jax.losses import pairwise_distance
+from isomax_jax.losses import (
+  _distances,
+  isomax_logits,
+  pairwise_distance,
+  scaled_cross_entropy,
+)
 from tests import oracles
+from tests.programs import dot_precisions
 from tests.variants import MAPPED, VARIANTS
 
 ROWS, CLASSES = 16, 24
@@ -24,8 +30,35 @@ WIDTHS = (1, 2, 8, 64, 512, 2048)
 jitted = jax.jit(pairwise_distance)
 
 
-def value_and_gradients(features, prototypes, cotangent):
-  distances, pull_back = jax.vjp(pairwise_distance, features, prototypes)
+def one_form(**forms):
+  """Return the distance by given forms, whatever the sizes."""
+
+  def distance(features, prototypes):
+    vectors = _distances.checked_vectors(features, prototypes)
+    return _distances._distances(_distances._Forms(**forms), *vectors)
+
+  return distance
+
+
+DISTANCES = {
+  "direct": one_form(**dict.fromkeys(("cpu", "cuda", "tpu"), _distances._direct)),
+  # With another form elsewhere, as between the bounds of two platforms.
+  "product": one_form(cpu=_distances._by_product, cuda=_distances._direct, tpu=_distances._direct),
+}
+
+
+@pytest.fixture(scope="module", params=DISTANCES)
+def distance(request):
+  return DISTANCES[request.param]
+
+
+@pytest.fixture(scope="module")
+def compiled(distance):
+  return jax.jit(distance)
+
+
+def value_and_gradients(distance, features, prototypes, cotangent):
+  distances, pull_back = jax.vjp(distance, features, prototypes)
   return distances, *pull_back(cotangent)
 
 
@@ -91,29 +124,29 @@ def as_float32(cases):
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_guarantee_in_hard_cases(width):
+def test_guarantee_in_hard_cases(compiled, width):
   for name, features, prototypes in as_float32(hard_cases(width)):
     try:
-      assert_guaranteed(jitted(features, prototypes), features, prototypes)
+      assert_guaranteed(compiled(features, prototypes), features, prototypes)
     except AssertionError as error:
       raise AssertionError(f"{name}: {error}") from None
 
 
 @pytest.mark.parametrize("variant", sorted(VARIANTS))
-def test_guarantee_in_every_variant(variant):
+def test_guarantee_in_every_variant(distance, variant):
   cases = as_float32(hard_cases(8))
-  function = VARIANTS[variant](pairwise_distance, (True, False))
+  function = VARIANTS[variant](distance, (True, False))
   for _, features, prototypes in cases:
     assert_guaranteed(function(features, prototypes), features, prototypes)
 
 
 @pytest.mark.parametrize("axes", [(None, "classes"), ("data", "classes")])
-def test_guarantee_and_gradients_under_sharded_compilation(axes):
+def test_guarantee_and_gradients_under_sharded_compilation(distance, axes):
   mesh = jax.make_mesh((2, 2), ("data", "classes"), axis_types=(AxisType.Auto,) * 2)
   rows, classes = (PartitionSpec(axis) for axis in axes)
   both = PartitionSpec(*axes)
   function = jax.jit(
-    value_and_gradients,
+    partial(value_and_gradients, distance),
     in_shardings=tuple(NamedSharding(mesh, spec) for spec in (rows, classes, both)),
     out_shardings=tuple(NamedSharding(mesh, spec) for spec in (both, rows, classes)),
   )
@@ -128,11 +161,11 @@ def test_guarantee_and_gradients_under_sharded_compilation(axes):
   chex.assert_trees_all_close(tuple(gradients), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_guarantee_under_shard_map_that_checks_replication():
+def test_guarantee_under_shard_map_that_checks_replication(distance):
   mesh = jax.make_mesh((4,), ("data",), axis_types=(AxisType.Auto,))
   function = jax.jit(
     jax.shard_map(
-      pairwise_distance,
+      distance,
       mesh=mesh,
       in_specs=(PartitionSpec("data"), PartitionSpec()),
       out_specs=PartitionSpec("data"),
@@ -143,18 +176,18 @@ def test_guarantee_under_shard_map_that_checks_replication():
     assert_guaranteed(function(features, prototypes), features, prototypes)
 
 
-def test_prototypes_can_be_mapped():
+def test_prototypes_can_be_mapped(distance):
   generator = np.random.default_rng(0)
   prototypes = np.float32(generator.normal(size=(3, 5, 8)))
   features = np.float32(prototypes[:, :4] + 1e-3 * unit(generator, 3, 4, 8))
-  distances = jax.jit(jax.vmap(pairwise_distance))(features, prototypes)
+  distances = jax.jit(jax.vmap(distance))(features, prototypes)
   for i in range(3):
     assert_guaranteed(distances[i], features[i], prototypes[i])
 
 
-def test_distance_is_exactly_zero_on_a_prototype_and_its_duplicates():
+def test_distance_is_exactly_zero_on_a_prototype_and_its_duplicates(compiled):
   prototypes = np.float32(np.random.default_rng(0).normal(size=(6, 64)) + 3)[np.arange(18) // 3]
-  distances = np.asarray(jitted(prototypes[::3], prototypes))
+  distances = np.asarray(compiled(prototypes[::3], prototypes))
   same = np.arange(6)[:, None] == np.arange(18) // 3
   assert (distances[same] == 0).all()
   assert (distances[~same] > 1).all()
@@ -164,13 +197,14 @@ def test_distance_is_exactly_zero_on_a_prototype_and_its_duplicates():
   ("rows", "width", "classes"),
   [(1, 1, 1), (2, 1, 3), (3, 7, 2), (16, 64, 10), (64, 512, 1000)],
 )
-def test_values_and_gradients(rows, width, classes):
+def test_values_and_gradients(distance, rows, width, classes):
   generator = np.random.default_rng(rows * width * classes)
   features, prototypes, cotangent = (
     np.float32(generator.normal(size=shape))
     for shape in ((rows, width), (classes, width), (rows, classes))
   )
-  distances, *gradients = jax.jit(value_and_gradients)(features, prototypes, cotangent)
+  function = jax.jit(partial(value_and_gradients, distance))
+  distances, *gradients = function(features, prototypes, cotangent)
   np.testing.assert_allclose(distances, oracles.distances(features, prototypes), rtol=1e-5)
   expected = oracles.distances_gradient(features, prototypes, cotangent)
   for gradient, right in zip(gradients, expected, strict=True):
@@ -179,11 +213,11 @@ def test_values_and_gradients(rows, width, classes):
 
 
 @pytest.mark.parametrize("width", [1, 8, 512])
-def test_numerator_of_the_gradient_keeps_its_digits_near_a_prototype(width):
+def test_numerator_of_the_gradient_keeps_its_digits_near_a_prototype(distance, width):
   @jax.jit
   def jacobian(features, prototypes):
     one_hot = jnp.eye(CLASSES)[:, None, :] * jnp.ones((1, ROWS, 1))
-    distances, pull_back = jax.vjp(pairwise_distance, features, prototypes)
+    distances, pull_back = jax.vjp(distance, features, prototypes)
     return distances, jax.vmap(pull_back)(one_hot)[0]
 
   for name, features, prototypes in as_float32(hard_cases(width)):
@@ -200,14 +234,14 @@ def test_numerator_of_the_gradient_keeps_its_digits_near_a_prototype(width):
 
 
 @pytest.mark.parametrize("variant", MAPPED)
-def test_gradients_in_every_variant(variant):
+def test_gradients_in_every_variant(distance, variant):
   generator = np.random.default_rng(0)
   features, prototypes, cotangent = (
     np.float32(generator.normal(size=shape)) for shape in ((8, 5), (3, 5), (8, 3))
   )
 
   def of_features(features, cotangent, prototypes):
-    distances, gradient, _ = value_and_gradients(features, prototypes, cotangent)
+    distances, gradient, _ = value_and_gradients(distance, features, prototypes, cotangent)
     return distances, gradient
 
   function = VARIANTS[variant](of_features, (True, True, False))
@@ -217,7 +251,7 @@ def test_gradients_in_every_variant(variant):
   np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_forward_mode_reverse_mode_and_second_derivatives():
+def test_forward_mode_reverse_mode_and_second_derivatives(distance):
   generator = np.random.default_rng(0)
   features, f_dot = np.float32(generator.normal(size=(2, 4, 6)))
   prototypes, p_dot = np.float32(generator.normal(size=(2, 3, 6)))
@@ -226,10 +260,10 @@ def test_forward_mode_reverse_mode_and_second_derivatives():
   @jax.jit
   def derivatives(features, prototypes, f_dot, p_dot, cotangent):
     primals, tangents = (features, prototypes), (f_dot, p_dot)
-    _, forward = jax.jvp(pairwise_distance, primals, tangents)
+    _, forward = jax.jvp(distance, primals, tangents)
 
     def gradient(*primals):
-      return jax.vjp(pairwise_distance, *primals)[1](cotangent)
+      return jax.vjp(distance, *primals)[1](cotangent)
 
     def along(*primals):
       return sum(jnp.vdot(g, v) for g, v in zip(gradient(*primals), tangents, strict=True))
@@ -252,58 +286,60 @@ def test_forward_mode_reverse_mode_and_second_derivatives():
       np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_derivatives_on_a_prototype_are_zero_and_finite():
+def test_derivatives_on_a_prototype_are_zero_and_finite(distance):
   prototypes = np.float32([[1, 2], [1, 2], [0, 0]])
 
   @jax.jit
   def derivatives(feature):
-    first = jax.jacrev(lambda f: pairwise_distance(f, prototypes))
+    first = jax.jacrev(lambda f: distance(f, prototypes))
     return first(feature), jax.jacfwd(first)(feature), jax.jacrev(first)(feature)
 
   for derivative in derivatives(prototypes[0]):
     assert np.isfinite(derivative).all()
     np.testing.assert_array_equal(derivative[:2], np.zeros_like(derivative[:2]))
   zeros = np.zeros((2, 3), np.float32), np.zeros((4, 3), np.float32)
-  gradients = jax.jit(value_and_gradients)(*zeros, np.ones((2, 4), np.float32))
+  function = jax.jit(partial(value_and_gradients, distance))
+  gradients = function(*zeros, np.ones((2, 4), np.float32))
   chex.assert_trees_all_equal(gradients[1:], zeros)
 
 
-def test_low_precision_is_computed_in_float32():
+def test_low_precision_is_computed_in_float32(distance, compiled):
   generator = np.random.default_rng(0)
   features, prototypes = (
     jnp.asarray(generator.normal(size=(size, 16)), jnp.bfloat16) for size in (4, 5)
   )
   expected = oracles.distances(features, prototypes)
-  np.testing.assert_allclose(jitted(features, prototypes), expected, rtol=1e-5)
+  np.testing.assert_allclose(compiled(features, prototypes), expected, rtol=1e-5)
   for dtype in (jnp.bfloat16, jnp.float16, jnp.float32):
     features, prototypes = features.astype(dtype), prototypes.astype(dtype)
-    results = jax.eval_shape(value_and_gradients, features, prototypes, jnp.ones((4, 5)))
+    function = partial(value_and_gradients, distance)
+    results = jax.eval_shape(function, features, prototypes, jnp.ones((4, 5)))
     assert [result.dtype for result in results] == [jnp.float32, dtype, dtype]
 
 
-def test_float64_stays_float64():
+def test_float64_stays_float64(compiled):
   with jax.enable_x64(True):
     generator = np.random.default_rng(0)
     features, prototypes = generator.normal(size=(4, 16)), generator.normal(size=(5, 16))
-    distances = jitted(features, np.float32(prototypes))
+    distances = compiled(features, np.float32(prototypes))
     assert distances.dtype == jnp.float64
     np.testing.assert_allclose(
       distances, oracles.distances(features, np.float32(prototypes)), rtol=1e-13
     )
 
 
-@pytest.mark.parametrize("batch", [(), (2, 3), (0,)])
-def test_leading_shapes(batch):
+@pytest.mark.parametrize("batch", [(), (2, 3), (0,), (2, 0, 3)])
+def test_leading_shapes(compiled, batch):
   generator = np.random.default_rng(0)
   features = np.float32(generator.normal(size=(*batch, 4)))
   prototypes = np.float32(generator.normal(size=(5, 4)))
-  distances = jitted(features, prototypes)
+  distances = compiled(features, prototypes)
   chex.assert_shape(distances, (*batch, 5))
   np.testing.assert_allclose(distances, oracles.distances(features, prototypes), rtol=1e-5)
 
 
-def test_vectors_without_components_are_at_distance_zero():
-  np.testing.assert_array_equal(jitted(jnp.ones((3, 0)), jnp.ones((2, 0))), 0)
+def test_vectors_without_components_are_at_distance_zero(compiled):
+  np.testing.assert_array_equal(compiled(jnp.ones((3, 0)), jnp.ones((2, 0))), 0)
 
 
 def test_same_shapes_are_traced_once():
@@ -324,45 +360,140 @@ def test_a_second_call_outside_jit_compiles_nothing(caplog):
 
 
 @pytest.mark.parametrize("default", ["bfloat16", "highest", None])
-def test_products_run_at_the_highest_precision(default):
+def test_products_run_at_the_highest_precision(distance, default):
+  first = partial(value_and_gradients, distance)
+
   def second(features, prototypes, cotangent):
     def gradient(features, prototypes):
-      return value_and_gradients(features, prototypes, cotangent)[1:]
+      return first(features, prototypes, cotangent)[1:]
 
     return jax.vjp(gradient, features, prototypes)[1]((features, prototypes))
 
   shapes = jnp.ones((4, 3)), jnp.ones((2, 3)), jnp.ones((4, 2))
   with jax.default_matmul_precision(default):
-    # Forward, and a product for each gradient; second derivatives differentiate all of them.
-    for function, products in ((value_and_gradients, 3), (second, 5)):
-      precisions = list(dot_precisions(jax.make_jaxpr(function)(*shapes)))
-      assert len(precisions) >= products
+    # A product for each gradient, and one forward in one of the forms; second derivatives
+    # differentiate all of them.
+    products = 2 if distance is DISTANCES["direct"] else 3
+    for function, least in ((first, products), (second, products + 2)):
+      precisions = dot_precisions(jax.make_jaxpr(function)(*shapes))
+      assert len(precisions) >= least
       assert set(precisions) == {(jax.lax.Precision.HIGHEST,) * 2}
 
 
-def dot_precisions(jaxpr):
-  """Yield the precision of each matrix product, those in inner programs too."""
-
-  def is_program(value):
-    return hasattr(value, "eqns") or hasattr(value, "jaxpr")
-
-  for equation in getattr(jaxpr, "jaxpr", jaxpr).eqns:
-    if equation.primitive.name == "dot_general":
-      yield equation.params["precision"]
-    for value in jax.tree.leaves(equation.params, is_leaf=is_program):
-      if is_program(value):
-        yield from dot_precisions(value)
-
-
-def test_nan_and_infinity_are_not_hidden():
+def test_nan_and_infinity_are_not_hidden(compiled):
   features = jnp.array([[jnp.nan, 0.0], [jnp.inf, 0.0], [1.0, 0.0]])
-  distances = np.asarray(jitted(features, jnp.array([[1.0, 0.0], [0.0, 0.0]])))
+  distances = np.asarray(compiled(features, jnp.array([[1.0, 0.0], [0.0, 0.0]])))
   assert np.isnan(distances[0]).all()
   assert not np.isfinite(distances[1]).any()
   np.testing.assert_array_equal(distances[2], [0, 1])
 
 
+@pytest.mark.parametrize("width", [1, 2048])
+def test_range_that_is_stated(distance, width):
+  generator = np.random.default_rng(width)
+  function = jax.jit(partial(value_and_gradients, distance))
+  for scale in (1e18, 1e-14):
+    features, prototypes = (
+      np.float32(scale * unit(generator, rows, width)) for rows in (ROWS, CLASSES)
+    )
+    prototypes = np.sign(prototypes[:, :1]) * prototypes  # on one side, the features on both
+    cotangent = np.float32(generator.normal(size=(ROWS, CLASSES)))
+    distances, *gradients = function(-np.abs(features), prototypes, cotangent)
+    assert_guaranteed(distances, -np.abs(features), prototypes)
+    expected = oracles.distances_gradient(-np.abs(features), prototypes, cotangent)
+    chex.assert_trees_all_close(tuple(gradients), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("scale", [1e20, 1e30, 3e38])
+def test_what_overflows_is_not_finite_and_has_no_finite_gradient(distance, scale):
+  features = np.float32(scale * np.array([[1, 0.5], [0, 1]]))
+  prototypes = np.float32([[1, 2], [-1, 0], [0, 3]])
+  function = jax.jit(partial(value_and_gradients, distance))
+  distances, *gradients = function(features, prototypes, np.ones((2, 3), np.float32))
+  assert not np.isfinite(distances).any()
+  for gradient in gradients:
+    assert np.isnan(gradient).all()
+
+
+def count_whiles(program):
+  return program.as_text().count("stablehlo.while")
+
+
+def lower(function, *arguments, platform):
+  return jax.jit(function).trace(*arguments).lower(lowering_platforms=(platform,))
+
+
+@pytest.mark.parametrize("platform", ["cpu", "cuda", "tpu"])
+def test_form_changes_at_the_bound_of_each_platform(platform):
+  width = 512
+  largest = _distances._LARGEST_DIRECT[platform]
+  for rows in (1, 64, 1024):
+    classes = largest // (max(rows, 64) * width)
+    for more in (0, 1):
+      shapes = [jax.ShapeDtypeStruct((n, width), jnp.float32) for n in (rows, classes + more)]
+      program = lower(pairwise_distance, *shapes, platform=platform)
+      assert count_whiles(program) == more, f"{rows} rows, {classes + more} classes"
+
+
+def test_guarantee_on_both_sides_of_the_bound():
+  generator = np.random.default_rng(0)
+  classes = _distances._LARGEST_DIRECT["cpu"] // (64 * 512)
+  for more in (0, 1):
+    prototypes = np.float32(unit(generator, classes + more, 512))
+    features = np.float32(prototypes[:64] + 1e-3 * unit(generator, 64, 512))
+    assert_guaranteed(jitted(features, prototypes), features, prototypes)
+
+
+@pytest.mark.parametrize("classes", [10, 100])
+@pytest.mark.parametrize("platform", ["cuda", "tpu"])
+def test_a_training_step_has_no_loop_on_an_accelerator(platform, classes):
+  def loss(features, prototypes, labels):
+    return scaled_cross_entropy(isomax_logits(features, prototypes), labels).mean()
+
+  arguments = jnp.ones((64, 512)), jnp.zeros((classes, 512)), jnp.zeros(64, int)
+  program = lower(jax.value_and_grad(loss, (0, 1)), *arguments, platform=platform)
+  assert count_whiles(program) == 0
+
+
+def exported(function, width, classes, **options):
+  """Export a function of ``[batch, width]``, the batch symbolic, and ``[classes, width]``."""
+  (batch,) = jax.export.symbolic_shape("batch")
+  shapes = (
+    jax.ShapeDtypeStruct(shape, jnp.float32) for shape in ((batch, width), (classes, width))
+  )
+  return jax.export.export(jax.jit(function), **options)(*shapes)
+
+
+@pytest.mark.parametrize("classes", [128, 129])
+def test_symbolic_batch(classes):
+  # 64 × 128 × 512 is what is differenced directly; every platform takes the same form.
+  generator = np.random.default_rng(0)
+  function = exported(pairwise_distance, 512, classes, platforms=("cpu", "cuda", "tpu"))
+  assert "stablehlo.while" not in function.mlir_module()
+  assert (f"<?x{classes}x512xf32>" in function.mlir_module()) == (classes == 128)
+  prototypes = np.float32(unit(generator, classes, 512))
+  for rows in (1, 3, 80):
+    # Each beside a prototype, and one that has a twin.
+    features = np.float32(prototypes[:rows] + 1e-3 * unit(generator, rows, 512))
+    prototypes[-1] = prototypes[0]
+    assert_guaranteed(jax.jit(function.call)(features, prototypes), features, prototypes)
+
+
+def test_without_a_loop_two_distances_are_refined_and_the_others_keep_their_bound():
+  for name, features, prototypes in as_float32(hard_cases(64)):
+    distances = np.asarray(jax.jit(_distances._by_product_without_loop)(features, prototypes))
+    exact = oracles.distances(features, prototypes)
+    of_features, of_prototypes = spread(features, prototypes)
+    scale = of_features**2 + of_prototypes**2
+    error = np.abs(np.float64(distances) - exact) * exact
+    assert (error <= 1e-6 * scale).all(), name
+    assert (distances >= 0).all(), name
+    two = (exact**2 < 0.06 * scale).sum(axis=-1) <= 2  # those that a product may blur
+    assert_guaranteed(distances[two], features[two], prototypes)
+
+
 grid = st.integers(-256, 256).map(lambda i: i / 32)
+COMPILED = [jax.jit(distance) for distance in DISTANCES.values()]
 vectors = partial(hypothesis.extra.numpy.arrays, np.float32, elements=grid)
 
 
@@ -370,11 +501,12 @@ vectors = partial(hypothesis.extra.numpy.arrays, np.float32, elements=grid)
 @hypothesis.given(vectors((3, 4)), vectors((5, 4)), vectors((4,)), st.permutations(range(5)))
 def test_translation_and_class_permutation(features, prototypes, shift, order):
   features, prototypes = np.asarray(features), np.asarray(prototypes)
-  shifted = jitted(features + 64 * shift, prototypes + 64 * shift)
-  assert_guaranteed(shifted, features, prototypes)
-  permuted = jitted(features, prototypes[np.array(order)])
-  assert_guaranteed(permuted, features, prototypes[np.array(order)])
-  assert_guaranteed(jitted(features, prototypes), features, prototypes)
+  for distance in COMPILED:
+    shifted = distance(features + 64 * shift, prototypes + 64 * shift)
+    assert_guaranteed(shifted, features, prototypes)
+    permuted = distance(features, prototypes[np.array(order)])
+    assert_guaranteed(permuted, features, prototypes[np.array(order)])
+    assert_guaranteed(distance(features, prototypes), features, prototypes)
 
 
 @pytest.mark.parametrize(
