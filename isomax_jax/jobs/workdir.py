@@ -1,13 +1,13 @@
 """The directory that a run is trained in: by one process, and from one config."""
 
 import contextlib
+import importlib.util
 import json
+import logging
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-
-import filelock
 
 from isomax_jax import data
 from isomax_jax._files import is_temporary, write_atomically
@@ -18,6 +18,8 @@ from isomax_jax.training.processes import on_first
 
 # The file that the process that trains locks.
 LOCK = ".lock"
+
+_logger = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
@@ -68,6 +70,15 @@ def _holds_something_else(workdir: Path) -> bool:
 @contextlib.contextmanager
 def _lock(workdir: Path) -> Iterator[None]:
   """Keep other processes from training in a directory; the system lets go of it at any end."""
+  if importlib.util.find_spec("filelock") is None:
+    _logger.warning(
+      "%s is not locked, as the package filelock is missing: let no other process train in it",
+      workdir,
+    )
+    yield
+    return
+  import filelock
+
   lock = filelock.FileLock(workdir / LOCK)
   try:
     lock.acquire(blocking=False)
