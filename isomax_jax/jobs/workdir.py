@@ -35,8 +35,8 @@ def open_workdir(
     fresh: Whether what the directory holds of an earlier run is deleted first.
 
   Raises:
-    ValueError: If the directory holds something else or a run of another config or set, or another
-      process is training in it.
+    ValueError: If the directory holds something else or a run of another config or set, another
+      process is training in it, or :func:`isomax_jax.jobs.environment.environment` refuses.
     OSError: If it cannot be written to.
   """
   with contextlib.ExitStack() as stack:
@@ -44,6 +44,7 @@ def open_workdir(
     def open_it() -> int:
       if not (workdir / "config.json").exists() and _holds_something_else(workdir):
         raise ValueError(f"{workdir} is neither empty nor a run directory: choose another")
+      surroundings = environment()  # Before anything is written: it may be refused.
       workdir.mkdir(parents=True, exist_ok=True)
       stack.enter_context(_lock(workdir))
       if (workdir / "config.json").exists():
@@ -52,7 +53,7 @@ def open_workdir(
         else:
           _check_same_run(workdir, config, spec)
       write_atomically(workdir / "config.json", json_bytes(to_json(config)))
-      write_atomically(workdir / "environment.json", json_bytes(environment()))
+      write_atomically(workdir / "environment.json", json_bytes(surroundings))
       write_atomically(workdir / SPEC_FILE, json_bytes(data.spec_to_json(spec)))
       return 0
 
