@@ -13,6 +13,7 @@ import tyro
 from experiments.cells import PLAIN, Cell, Experiment, Key, key_of_cell, key_of_record, select
 from isomax_jax import data, scores
 from isomax_jax.cli.main import guard
+from isomax_jax.cli.progress import Bars
 from isomax_jax.detectors import create_detector, from_logits
 from isomax_jax.evaluation import Record, append_records, read_records, read_run
 from isomax_jax.jobs import pool
@@ -76,7 +77,7 @@ def main(experiment: Experiment, description: str, arguments: Sequence[str] | No
         raise ValueError(f"no cell can be run before its sets are prepared: {fetch}")
       left = len(selected) - len(ready)
       print(f"{left} of {len(selected)} cells are left out until this is done: {fetch}")
-    with pool.Bars() as bars:
+    with Bars() as bars:
       run(experiment, ready, seeds, workdir=workdir, data_dir=data_dir, report=bars.show)
     print(f"records: {records_path(experiment, workdir)}")
     print(f"tables: python -m experiments.tables --results {workdir}")

@@ -18,6 +18,7 @@ import numpy as np
 import tyro
 
 from isomax_jax import data
+from isomax_jax.cli.progress import Bars
 from isomax_jax.data import resident
 from isomax_jax.evaluation import Record, append_records
 from isomax_jax.evaluation.benchmark import Measurement
@@ -140,7 +141,7 @@ def main(workdir: Path = Path("runs/sequential"), data_dir: Path | None = None) 
     for job in quickstart.make_jobs(seeds=SEEDS, quick=False)
     if job.config.model.head == "isomax"
   ]
-  with pool.Bars() as bars:
+  with Bars() as bars:
     records = pool.run_jobs(partial(_run_pair, data_dir=data_dir), jobs, report=bars.show)
   path = workdir / f"{NAME}.jsonl"
   path.unlink(missing_ok=True)

@@ -1,10 +1,11 @@
 """Side-by-side timing: the same calls in turn in one process, and the lines that report it."""
 
+import importlib.util
 import os
 import platform
 import time
 from collections.abc import Callable, Mapping
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -79,7 +80,7 @@ def verdict(
 def machine(*packages: str) -> str:
   """Describe the CPU, JAX's devices, Python and the versions of the packages, in one line."""
   devices = jax.devices()
-  versions = [f"{package} {version(package)}" for package in packages]
+  versions = [_version(package) for package in packages]
   return ", ".join(
     [
       f"{_cpu()} ({os.cpu_count()} cores)",
@@ -88,6 +89,26 @@ def machine(*packages: str) -> str:
       *versions,
     ]
   )
+
+
+def left_out(contender: str, *packages: str) -> bool:
+  """Tell whether a contender needs a package that is missing, and print so in one line.
+
+  Args:
+    contender: What is left out.
+    packages: The packages that it needs, as they are imported.
+  """
+  missing = [package for package in packages if importlib.util.find_spec(package) is None]
+  if missing:
+    print(f"{contender}: left out, for lack of {', '.join(missing)}")
+  return bool(missing)
+
+
+def _version(package: str) -> str:
+  try:
+    return f"{package} {version(package)}"
+  except PackageNotFoundError:
+    return f"no {package}"
 
 
 def _seconds(function: Callable[[], Any]) -> float:

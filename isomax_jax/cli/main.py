@@ -3,7 +3,6 @@
 Exit codes: 0 done, 1 failed (or some images refused), 2 wrong usage, 130 interrupted.
 """
 
-import importlib.util
 import sys
 import traceback
 from collections.abc import Callable
@@ -92,6 +91,7 @@ def _run(arguments: list[str]) -> int:
     report,
     train,
   )
+  from isomax_jax.cli.config import OPTIONS
   from isomax_jax.jobs.environment import keep_compiled_programs
 
   keep_compiled_programs()
@@ -107,17 +107,16 @@ def _run(arguments: list[str]) -> int:
     "data": data.data,
   }
   return tyro.extras.subcommand_cli_from_dict(
-    commands, prog="isomax-jax", description=_DESCRIPTION, args=arguments
+    commands, prog="isomax-jax", description=_DESCRIPTION, args=arguments, registry=OPTIONS
   )
 
 
 def _code_of(program: str, error: Exception) -> int:
   """Say in one line what went wrong and return the exit code."""
-  if importlib.util.find_spec("orbax"):
-    from isomax_jax.training.interruption import Interrupted
+  from isomax_jax.training.interruption import Interrupted
 
-    if isinstance(error, Interrupted):
-      return _fail(program, f"{error}; everything is saved", 128 + error.signal)
+  if isinstance(error, Interrupted):
+    return _fail(program, f"{error}; everything is saved", 128 + error.signal)
   message = printable(" ".join(str(error).split()))[:_LONGEST_MESSAGE] or "failed"
   if not isinstance(error, (ValueError, OSError, FloatingPointError)):
     message = f"{type(error).__name__}: {message} (this may be a bug; --debug shows where)"

@@ -35,11 +35,11 @@ def quickstart(
     fresh: Train anew what has been trained before.
     data_dir: Where sets are kept. None: $TFDS_DATA_DIR, else ~/tensorflow_datasets.
   """
+  from isomax_jax.cli.progress import Bars
   from isomax_jax.evaluation.plots import roc_curves, save_figure, score_histograms, training_curves
   from isomax_jax.evaluation.report import write_report
   from isomax_jax.evaluation.runs import read_run
   from isomax_jax.jobs import quickstart as job
-  from isomax_jax.jobs.pool import Bars
 
   started = time.perf_counter()
   jobs = job.make_jobs(seeds=seeds, quick=quick)

@@ -47,11 +47,11 @@ def train(
   """
   import jax
 
+  from isomax_jax.cli.progress import Bars, ProgressLine
   from isomax_jax.jobs.environment import keep_compiled_programs
-  from isomax_jax.jobs.pool import Bars, train_seeds
+  from isomax_jax.jobs.pool import train_seeds
   from isomax_jax.jobs.train import train as train_job
   from isomax_jax.training.processes import connected
-  from isomax_jax.training.writers import ProgressLine
 
   if compile_cache is not None:
     keep_compiled_programs(compile_cache)

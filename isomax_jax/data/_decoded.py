@@ -71,6 +71,26 @@ def read_decoded(folder: Path, name: str) -> np.ndarray | None:
   raise ValueError(f"{path} is damaged ({reason}): delete {folder} and prepare the set again")
 
 
+def is_decoded(folder: Path, name: str) -> bool:
+  """Tell whether an array is there, whole or not.
+
+  Args:
+    folder: The prepared set.
+    name: Name of the array.
+
+  Example:
+    >>> is_decoded(Path("no/such/folder"), "test-labels")
+    False
+  """
+  manifest = folder / _MANIFEST
+  if not (manifest.exists() and (folder / f"{name}.npy").exists()):
+    return False
+  try:
+    return name in read_json(manifest)
+  except ValueError:
+    return True  # What is damaged is for its reader to say.
+
+
 def _digest(path: Path) -> str:
   with path.open("rb") as file:
     return hashlib.file_digest(file, "sha256").hexdigest()

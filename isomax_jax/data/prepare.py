@@ -65,7 +65,7 @@ def prepare(
   spec = _describe(name, root, manual)
   folder = set_folder(root, name, spec.version)
   if not folder.exists():
-    package_folder("tensorflow_datasets", extra="train")
+    package_folder("tensorflow_datasets", extra="train", use=f"prepare {name}")
     with _disk_full_named(name, root):
       root.mkdir(parents=True, exist_ok=True)
       if manual is None:

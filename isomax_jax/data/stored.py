@@ -1,6 +1,7 @@
 """A split of a prepared set: as arrays, or with its images on disk until they are asked for."""
 
 import dataclasses
+import importlib.util
 import io
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,10 +11,13 @@ import numpy as np
 from jaxtyping import Bool, Int, Int32, UInt8
 
 from isomax_jax._files import one_line, read_json
-from isomax_jax.data._decoded import read_decoded
+from isomax_jax.data._decoded import LARGEST_RESIDENT, is_decoded, read_decoded
+from isomax_jax.data._packages import package_folder
 from isomax_jax.data.description import DataSpec
 
 _RECORDS_AT_A_TIME = 1000
+# What reads records. TFDS imports ArrayRecord late, and would say that the set is damaged.
+_READERS = ("tensorflow_datasets", "array_record", "PIL")
 _FEATURES = "tensorflow_datasets.core.features."
 _CLASSES = frozenset(
   _FEATURES + name
@@ -101,6 +105,7 @@ def open_stored(folder: Path, spec: DataSpec, split: str) -> Stored:
     The split.
 
   Raises:
+    ModuleNotFoundError: If a package that reads records is missing.
     ValueError: If it cannot be read or is not as its description says.
 
   Example:
@@ -113,6 +118,8 @@ def open_stored(folder: Path, spec: DataSpec, split: str) -> Stored:
     >>> images.shape, labels.tolist()
     ((2, 28, 28, 1), [0, 1])
   """
+  for package in _READERS:
+    package_folder(package, extra="train", use=f"read {spec.name} {split} from its records")
   import tensorflow_datasets as tfds
 
   # Pillow decodes: TFDS would take OpenCV where that happens to be installed.
@@ -134,6 +141,8 @@ def open_stored(folder: Path, spec: DataSpec, split: str) -> Stored:
 def read_split(folder: Path, spec: DataSpec, split: str) -> Examples:
   """Read a split and verify it against its description.
 
+  Decoded arrays are read without TFDS; records are where a set is too large to be kept decoded.
+
   Args:
     folder: The prepared set.
     spec: Its description.
@@ -143,7 +152,9 @@ def read_split(folder: Path, spec: DataSpec, split: str) -> Examples:
     The examples in the order in which they are stored; arrays may be read-only.
 
   Raises:
-    ValueError: If it cannot be read or is not as its description says.
+    ModuleNotFoundError: If a package that reads records is missing, and they are to be read.
+    ValueError: If it cannot be read or is not as its description says, or what should be there
+      decoded is not and nothing can read the records instead.
 
   Example:
     >>> import tempfile
@@ -152,6 +163,8 @@ def read_split(folder: Path, spec: DataSpec, split: str) -> Examples:
     ...   read_split(prepare("photos", data_dir=data_dir), get_spec("photos"), "test").images.shape
     (660, 28, 28, 1)
   """
+  if spec.num_bytes() < LARGEST_RESIDENT and not all(map(importlib.util.find_spec, _READERS)):
+    _check_decoded(folder, spec, split)
   images = read_decoded(folder, f"{split}-images")
   labels = read_decoded(folder, f"{split}-labels")
   if images is None or labels is None:
@@ -163,6 +176,18 @@ def read_split(folder: Path, spec: DataSpec, split: str) -> Examples:
       f"got {images.dtype} {images.shape}"
     )
   return Examples(images, labels)
+
+
+def _check_decoded(folder: Path, spec: DataSpec, split: str) -> None:
+  """Raise ValueError if a split is not there decoded: a package could be missing on purpose."""
+  names = (f"{split}-images", f"{split}-labels")
+  missing = [f"{name}.npy" for name in names if not is_decoded(folder, name)]
+  if missing:
+    raise ValueError(
+      f"{spec.name}: the decoded split {split} is not in {folder} ({' and '.join(missing)}, or "
+      "what decoded.json says of it): copy the whole folder from where the set was prepared, or "
+      "delete it and prepare the set again where isomax_jax[train] is installed"
+    )
 
 
 def _read_records(records: Any, rows: np.ndarray, folder: Path) -> Iterator[dict[str, Any]]:

@@ -55,6 +55,7 @@ def draws(
     Batches of ``batch_size / process_count`` examples: images uint8, labels and positions int32.
 
   Raises:
+    ModuleNotFoundError: If Grain is missing.
     ValueError: If there are no examples, the batch size is not positive or does not divide by the
       processes, or an example cannot be read.
     ChildProcessError: If a process that reads has died.
@@ -70,7 +71,7 @@ def draws(
   """
   part = part_of_process(batch_size, process_index, process_count)
   _checks.positive("number of examples", len(stored.labels))
-  package_folder("grain", extra="train")
+  package_folder("grain", extra="train", use=f"stream {stored.spec.name}")
   import grain.python as grain
   from absl import flags
 

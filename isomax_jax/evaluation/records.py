@@ -84,7 +84,7 @@ class Record:
     n_out: Unknown images that it was measured on.
     device: The device in words.
     versions: Version of each library.
-    git_commit: Commit of the code; None where there is no repository.
+    git_commit: Commit of the code; None where it is not known.
     wall_time: Seconds that the measurement took.
     time: When it was made, ISO 8601.
 

@@ -4,6 +4,7 @@ import contextlib
 import importlib.metadata
 import os
 import platform
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ import jax
 
 from isomax_jax._version import __version__
 
+COMMIT = "ISOMAX_GIT_COMMIT"
+"""Environment variable that names the code's commit where it is no checkout."""
 _LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy")
 
 # Beyond it, the programs that were not used for longest are deleted.
@@ -19,7 +22,14 @@ _CACHE_BYTES = 2**31
 
 
 def environment() -> dict[str, Any]:
-  """Return versions, device and, in a checkout of this project, its git commit."""
+  """Return versions, device and the code's git commit.
+
+  The commit is that of the checkout that the code lies in; where it lies in none, what
+  ``$ISOMAX_GIT_COMMIT`` says; where neither is there, None.
+
+  Raises:
+    ValueError: If the variable is wanted and is no commit.
+  """
   device = jax.local_devices()[0]
   kind = platform.processor() or platform.machine() if device.platform == "cpu" else ""
   return {
@@ -29,7 +39,7 @@ def environment() -> dict[str, Any]:
       **{library: importlib.metadata.version(library) for library in _LIBRARIES},
     },
     "device": f"{jax.device_count()} × {kind or device.device_kind} ({device.platform})",
-    "git_commit": _git_commit(Path(__file__).parents[2]),
+    "git_commit": _checked_out(Path(__file__).parents[2]) or _commit_by_variable(),
   }
 
 
@@ -59,7 +69,7 @@ def keep_compiled_programs(folder: Path | None = None) -> None:
     os.environ[option.upper()] = str(value)  # For the processes that this one starts.
 
 
-def _git_commit(folder: Path) -> str | None:
+def _checked_out(folder: Path) -> str | None:
   if not (folder / ".git").exists():
     return None  # Installed, maybe below somebody else's repository.
   try:
@@ -69,3 +79,10 @@ def _git_commit(folder: Path) -> str | None:
   except (OSError, subprocess.CalledProcessError):
     return None
   return answer.stdout.strip()
+
+
+def _commit_by_variable() -> str | None:
+  commit = os.environ.get(COMMIT)
+  if commit is not None and not re.fullmatch("[0-9a-fA-F]{7,40}", commit):
+    raise ValueError(f"{COMMIT} must be a commit of 7 to 40 hexadecimal digits, got {commit!r}")
+  return commit

@@ -13,15 +13,6 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import jax
-from rich.console import Console
-from rich.progress import (
-  BarColumn,
-  MofNCompleteColumn,
-  Progress,
-  TaskID,
-  TextColumn,
-  TimeElapsedColumn,
-)
 
 from isomax_jax.jobs.train import train
 from isomax_jax.training import TrainConfig
@@ -142,39 +133,6 @@ def train_job(
     progress=lambda total_steps: _MessageWriter(job.name, total_steps, report),
     interruption=interruption,
   )
-
-
-class Bars:
-  """A progress bar for each job; ``show`` is the report of :func:`run_jobs`."""
-
-  def __init__(self):
-    self._progress = Progress(
-      TextColumn("{task.description}"),
-      BarColumn(bar_width=24),
-      MofNCompleteColumn(),
-      TextColumn("{task.fields[text]}"),
-      TimeElapsedColumn(),
-      console=Console(stderr=True),
-    )
-    self._tasks: dict[str, TaskID] = {}
-
-  def __enter__(self):
-    self._progress.start()
-    return self
-
-  def __exit__(self, *exception):
-    self._progress.stop()
-
-  def show(self, message: Message) -> None:
-    """Show how far a network is."""
-    if message.name not in self._tasks:
-      self._tasks[message.name] = self._progress.add_task(message.name, text="")
-    self._progress.update(
-      self._tasks[message.name],
-      completed=message.step,
-      total=message.total_steps,
-      text=message.text,
-    )
 
 
 class _MessageWriter:

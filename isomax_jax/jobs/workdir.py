@@ -1,13 +1,13 @@
 """The directory that a run is trained in: by one process, and from one config."""
 
 import contextlib
+import importlib.util
 import json
+import logging
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-
-import filelock
 
 from isomax_jax import data
 from isomax_jax._files import is_temporary, write_atomically
@@ -18,6 +18,8 @@ from isomax_jax.training.processes import on_first
 
 # The file that the process that trains locks.
 LOCK = ".lock"
+
+_logger = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
@@ -33,8 +35,8 @@ def open_workdir(
     fresh: Whether what the directory holds of an earlier run is deleted first.
 
   Raises:
-    ValueError: If the directory holds something else or a run of another config or set, or another
-      process is training in it.
+    ValueError: If the directory holds something else or a run of another config or set, another
+      process is training in it, or :func:`isomax_jax.jobs.environment.environment` refuses.
     OSError: If it cannot be written to.
   """
   with contextlib.ExitStack() as stack:
@@ -42,6 +44,7 @@ def open_workdir(
     def open_it() -> int:
       if not (workdir / "config.json").exists() and _holds_something_else(workdir):
         raise ValueError(f"{workdir} is neither empty nor a run directory: choose another")
+      surroundings = environment()  # Before anything is written: it may be refused.
       workdir.mkdir(parents=True, exist_ok=True)
       stack.enter_context(_lock(workdir))
       if (workdir / "config.json").exists():
@@ -50,7 +53,7 @@ def open_workdir(
         else:
           _check_same_run(workdir, config, spec)
       write_atomically(workdir / "config.json", json_bytes(to_json(config)))
-      write_atomically(workdir / "environment.json", json_bytes(environment()))
+      write_atomically(workdir / "environment.json", json_bytes(surroundings))
       write_atomically(workdir / SPEC_FILE, json_bytes(data.spec_to_json(spec)))
       return 0
 
@@ -68,6 +71,15 @@ def _holds_something_else(workdir: Path) -> bool:
 @contextlib.contextmanager
 def _lock(workdir: Path) -> Iterator[None]:
   """Keep other processes from training in a directory; the system lets go of it at any end."""
+  if importlib.util.find_spec("filelock") is None:
+    _logger.warning(
+      "%s is not locked, as the package filelock is missing: let no other process train in it",
+      workdir,
+    )
+    yield
+    return
+  import filelock
+
   lock = filelock.FileLock(workdir / LOCK)
   try:
     lock.acquire(blocking=False)

@@ -5,9 +5,7 @@ it is computed, so a run may be resumed with another ``run`` but not with other 
 """
 
 import dataclasses
-from typing import Annotated, Any, Literal, get_type_hints
-
-import tyro
+from typing import Any, Literal, get_type_hints
 
 from isomax_jax import _checks
 from isomax_jax.heads import HEADS
@@ -18,7 +16,7 @@ from isomax_jax.models import MODELS
 class DataConfig:
   """The training set, and how its images are prepared."""
 
-  name: Annotated[str, tyro.conf.arg(aliases=("--data",), metavar="SET")] = "mnist_5k"
+  name: str = "mnist_5k"
   """Set, maybe with the classes to keep: mnist_5k or mnist_5k:0-7."""
   validation: float = 0.1
   """Fraction of the training images kept out of training, to choose threshold and temperature."""
@@ -38,9 +36,9 @@ class DataConfig:
 class ModelConfig:
   """The network and its head."""
 
-  name: Annotated[str, tyro.conf.arg(aliases=("--model",), metavar="NAME")] = "small_cnn"
+  name: str = "small_cnn"
   """Network: small_cnn, resnet_small, resnet34, densenet_bc_100 or wide_resnet_28_10."""
-  head: Annotated[str, tyro.conf.arg(aliases=("--head",), metavar="NAME")] = "isomax"
+  head: str = "isomax"
   """Head: softmax, isomax, isomax_plus or dismax."""
   entropic_scale: float | None = None
   """Factor of the logits in training only. None: 10 for distances, 1 for softmax."""
@@ -69,9 +67,9 @@ OBJECTIVES = {
 class ObjectiveConfig:
   """What training minimises."""
 
-  name: Annotated[str, tyro.conf.arg(aliases=("--objective",), metavar="NAME")] = "classification"
+  name: str = "classification"
   """Objective: classification, fractional_probability, outlier_exposure or acet."""
-  outliers: Annotated[str | None, tyro.conf.arg(metavar="SET")] = None
+  outliers: str | None = None
   """outlier_exposure: set of the outliers, maybe with classes; it is not unknown afterwards."""
   outlier_weight: float = 0.5
   """outlier_exposure: weight of the outliers' loss."""
@@ -100,7 +98,7 @@ class ObjectiveConfig:
 class OptimConfig:
   """Stochastic gradient descent with Nesterov momentum, as the paper's authors train."""
 
-  epochs: Annotated[int, tyro.conf.arg(aliases=("--epochs",))] = 300
+  epochs: int = 300
   """Passes over the training images."""
   batch_size: int = 64
   """Images a step, over all devices together."""

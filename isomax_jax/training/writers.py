@@ -6,9 +6,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Protocol, Self
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
 from isomax_jax import _checks
 from isomax_jax._files import naming, read_json_lines, write_atomically
 
@@ -93,40 +90,3 @@ class TensorBoardWriter:
 
   def __exit__(self, *exception: object) -> None:
     self._writer.close()
-
-
-class ProgressLine:
-  """One live line: step, share, images a second, time left, loss and accuracy.
-
-  Args:
-    title: What is being trained.
-    total_steps: Steps of the whole run.
-    console: Where to; the standard error by default.
-  """
-
-  def __init__(self, title: str, *, total_steps: int, console: Console | None = None):
-    self._progress = Progress(
-      TextColumn("{task.description}"),
-      BarColumn(bar_width=24),
-      TextColumn("{task.percentage:3.0f}%  step {task.completed}/{task.total}"),
-      TextColumn("{task.fields[text]}"),
-      TimeRemainingColumn(compact=True),
-      console=console or Console(stderr=True),
-    )
-    self._task = self._progress.add_task(title, total=total_steps, text="compiling")
-
-  def __enter__(self):
-    self._progress.start()
-    return self
-
-  def __call__(self, step: int, metrics: Metrics) -> None:
-    """Show the training's metrics."""
-    if metrics["split"] == "train":
-      text = (
-        f"{metrics['images_per_second']:,.0f} images/s  loss {metrics['loss']:.3f}  "
-        f"accuracy {metrics['accuracy']:.1%}"
-      )
-      self._progress.update(self._task, completed=step, text=text)
-
-  def __exit__(self, *exception: object) -> None:
-    self._progress.stop()

@@ -14,6 +14,7 @@ from PIL import Image
 
 from isomax_jax.cli.main import main
 from isomax_jax.evaluation import read_records
+from tests.absent import without
 
 
 @pytest.fixture
@@ -192,25 +193,44 @@ def test_an_unwritable_directory_is_one_line(run_command, tmp_path):
   ],
 )
 def test_a_missing_extra_names_its_installation(trained_run, package, extra, command):
-  """A finder that hides the package stands for an installation without the extra."""
   arguments = {
     "report": ["report", str(trained_run), "--output", "/dev/null"],
     "compile": ["compile", "--target", "v5e:2x2"],
   }[command]
-  program = (
-    "import sys\n"
-    "class Hide:\n"
-    "  def find_spec(self, name, path=None, target=None):\n"
-    f"    if name.partition('.')[0] == {package!r}:\n"
-    "      raise ModuleNotFoundError(f'No module named {name!r}', name=name)\n"
-    "sys.meta_path.insert(0, Hide())\n"
-    "from isomax_jax.cli.main import main\n"
-    f"main({arguments!r})\n"
-  )
+  program = f"{without(package)}\nfrom isomax_jax.cli.main import main\nmain({arguments!r})"
   result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
   assert result.returncode == 1
   assert result.stderr == (
     f"isomax-jax: the package {package} is missing: pip install 'isomax_jax[{extra}]'\n"
+  )
+
+
+@pytest.mark.parametrize(
+  ("arguments", "code", "expected"),
+  [
+    (["fly"], 2, "isomax-jax"),
+    (["evaluate", "no/such/run"], 1, "isomax-jax: no/such/run is not a run directory"),
+  ],
+)
+def test_the_package_is_the_command(arguments, code, expected):
+  result = subprocess.run(
+    [sys.executable, "-m", "isomax_jax", *arguments], capture_output=True, text=True
+  )
+  assert result.returncode == code
+  said = result.stdout + result.stderr
+  assert expected in said
+  assert "__main__" not in said
+
+
+def test_the_package_without_tyro_says_what_to_install():
+  program = (
+    f"{without('tyro')}\nimport runpy\n"
+    "runpy.run_module('isomax_jax', run_name='__main__', alter_sys=True)"
+  )
+  result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+  assert result.returncode == 1
+  assert result.stderr == (
+    "isomax-jax: the package tyro is missing: pip install 'isomax_jax[train]'\n"
   )
 
 

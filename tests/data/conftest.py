@@ -1,6 +1,7 @@
 """The packaged sets, prepared once for all tests that only read them; and smaller sets."""
 
 import dataclasses
+import sys
 
 import pytest
 
@@ -25,3 +26,14 @@ def shrink(monkeypatch):
     monkeypatch.setitem(SPECS, name, dataclasses.replace(SPECS[name], splits=splits))
 
   return set_splits
+
+
+@pytest.fixture
+def hide(monkeypatch):
+  """Make it as if packages were not installed."""
+
+  def hide(*packages):
+    for package in packages:
+      monkeypatch.setitem(sys.modules, package, None)
+
+  return hide

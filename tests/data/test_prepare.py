@@ -283,3 +283,11 @@ def test_missing_tfds_says_what_to_install(tmp_path, monkeypatch):
 def test_unknown_set(tmp_path):
   with pytest.raises(ValueError, match=r"^unknown data set 'cats'; known: "):
     prepare("cats", data_dir=tmp_path)
+
+
+def test_without_tfds_a_set_that_is_not_there_is_named(tmp_path, hide):
+  hide("tensorflow_datasets")
+  message = "^the package tensorflow_datasets is missing, needed to prepare letters; pip install "
+  with pytest.raises(ModuleNotFoundError, match=message):
+    load("letters", "test", data_dir=tmp_path)
+  assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,5 @@
 import dataclasses
+import json
 import pickle
 import shutil
 
@@ -115,3 +116,77 @@ def test_damaged_records_are_refused(records, data_dir):
   stored = open_split("photos", "test", data_dir=records.parents[1])
   with pytest.raises(ValueError, match=message):
     stored.read_all()
+
+
+READERS = ("tensorflow_datasets", "array_record", "PIL")
+
+
+@pytest.fixture
+def decoded(data_dir, tmp_path):
+  """The photos in a place of their own."""
+  return shutil.copytree(data_dir / "photos", tmp_path / "photos") / "1.0.0"
+
+
+def test_what_is_decoded_is_read_without_what_reads_records(data_dir, hide):
+  whole = load("mnist_5k", "all", classes=(7, 2), data_dir=data_dir)
+  hide(*READERS)
+  for part, expected in zip(
+    load("mnist_5k", "all", classes=(7, 2), data_dir=data_dir), whole, strict=True
+  ):
+    np.testing.assert_array_equal(part, expected)
+
+
+def lose_a_file(folder):
+  (folder / "test-images.npy").unlink()
+  return "test-images.npy"
+
+
+def lose_an_entry(folder):
+  manifest = json.loads((folder / "decoded.json").read_text())
+  del manifest["test-labels"]
+  (folder / "decoded.json").write_text(json.dumps(manifest))
+  return "test-labels.npy"
+
+
+def lose_the_manifest(folder):
+  (folder / "decoded.json").unlink()
+  return "test-images.npy and test-labels.npy"
+
+
+@pytest.mark.parametrize("package", READERS)
+@pytest.mark.parametrize("lose", [lose_a_file, lose_an_entry, lose_the_manifest])
+def test_a_decoded_split_that_is_missing_is_named(lose, package, decoded, hide):
+  lost = lose(decoded)
+  hide(package)
+  message = (
+    rf"^photos: the decoded split test is not in {decoded} \({lost}, or what decoded.json says of "
+    r"it\): copy the whole folder from where the set was prepared, or delete it and prepare the "
+    r"set again where isomax_jax\[train\] is installed$"
+  )
+  with pytest.raises(ValueError, match=message):
+    load("photos", "test", data_dir=decoded.parents[1])
+
+
+def test_a_damaged_manifest_is_called_damaged_without_what_reads_records(decoded, hide):
+  (decoded / "decoded.json").write_text("{")
+  hide(*READERS)
+  with pytest.raises(ValueError, match=rf"^{decoded}/test-images.npy is damaged \("):
+    load("photos", "test", data_dir=decoded.parents[1])
+
+
+@pytest.mark.parametrize("package", READERS)
+@pytest.mark.parametrize("read", [load, open_split])
+def test_what_reads_records_is_named_where_it_is_needed(read, package, decoded, hide, monkeypatch):
+  """Of a set from some size on the labels alone are kept decoded."""
+  monkeypatch.setattr("isomax_jax.data.stored.LARGEST_RESIDENT", 660 * 28 * 28)
+  (decoded / "test-images.npy").unlink()
+  manifest = json.loads((decoded / "decoded.json").read_text())
+  (decoded / "decoded.json").write_text(json.dumps({"test-labels": manifest["test-labels"]}))
+  hide(package)
+  message = (
+    f"^the package {package} is missing, needed to read photos test from its records; "
+    r"pip install 'isomax_jax\[train\]' installs it$"
+  )
+  with pytest.raises(ModuleNotFoundError, match=message) as caught:
+    read("photos", "test", data_dir=decoded.parents[1])
+  assert caught.value.name == package

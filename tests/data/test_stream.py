@@ -122,3 +122,10 @@ def test_no_examples(digits):
   nothing = digits[1].take(np.zeros(1080, dtype=bool))
   with pytest.raises(ValueError, match=r"^number of examples must be a positive, finite number"):
     next(stream.draws(nothing, batch_size=4, seed=0))
+
+
+def test_without_grain_the_package_is_named(digits, hide):
+  hide("grain")
+  message = r"^the package grain is missing, needed to stream mnist_5k; pip install 'isomax_jax\["
+  with pytest.raises(ModuleNotFoundError, match=message):
+    next(stream.draws(digits[1], batch_size=BATCH, seed=SEED))

@@ -5,7 +5,10 @@ import sys
 import jax
 import pytest
 
+from isomax_jax.data import get_spec
 from isomax_jax.jobs import environment as module
+from isomax_jax.jobs.workdir import open_workdir
+from isomax_jax.training import TrainConfig
 
 
 def test_versions_and_device_are_those_of_this_process():
@@ -15,8 +18,49 @@ def test_versions_and_device_are_those_of_this_process():
   assert surroundings["device"].endswith("(cpu)")
 
 
-def test_no_commit_outside_a_checkout(tmp_path):
-  assert module._git_commit(tmp_path) is None
+def commit_in(folder, monkeypatch):
+  """Return the commit of code that lies in a folder."""
+  monkeypatch.setattr(module, "__file__", str(folder / "isomax_jax" / "jobs" / "environment.py"))
+  return module.environment()["git_commit"]
+
+
+def test_no_commit_outside_a_checkout(tmp_path, monkeypatch):
+  monkeypatch.delenv("ISOMAX_GIT_COMMIT", raising=False)
+  assert commit_in(tmp_path, monkeypatch) is None
+
+
+@pytest.mark.parametrize("commit", ["0123abc", "0123456789ABCDEFabcd" * 2])
+def test_a_variable_names_the_commit_outside_a_checkout(tmp_path, monkeypatch, commit):
+  monkeypatch.setenv("ISOMAX_GIT_COMMIT", commit)
+  assert commit_in(tmp_path, monkeypatch) == commit
+
+
+def test_a_checkout_knows_better(tmp_path, monkeypatch):
+  git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b.c"]
+  subprocess.run([*git, "init", "-q"], check=True)
+  subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "first"], check=True)
+  answer = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True)
+  monkeypatch.setenv("ISOMAX_GIT_COMMIT", "main")
+  assert commit_in(tmp_path, monkeypatch) == answer.stdout.strip() != ""
+
+
+@pytest.mark.parametrize("commit", ["", "main", "012345", "0" * 41, "0123abg", "0123abc\n"])
+def test_what_is_no_commit_is_refused(tmp_path, monkeypatch, commit):
+  monkeypatch.setenv("ISOMAX_GIT_COMMIT", commit)
+  with pytest.raises(ValueError, match=r"^ISOMAX_GIT_COMMIT must be a commit of 7 to 40 hex") as c:
+    commit_in(tmp_path, monkeypatch)
+  assert str(c.value).endswith(f", got {commit!r}")
+
+
+def test_a_run_is_refused_before_anything_is_written(tmp_path, monkeypatch):
+  monkeypatch.setattr(module, "_checked_out", lambda folder: None)
+  monkeypatch.setenv("ISOMAX_GIT_COMMIT", "main")
+  with (
+    pytest.raises(ValueError, match=r"^ISOMAX_GIT_COMMIT must be a commit"),
+    open_workdir(tmp_path / "run", TrainConfig(), get_spec("mnist_5k"), fresh=False),
+  ):
+    pass
+  assert not (tmp_path / "run").exists()
 
 
 def test_programs_are_kept_for_the_next_process(tmp_path):

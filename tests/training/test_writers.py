@@ -1,11 +1,9 @@
-import io
 import json
 import resource
 
 import pytest
-from rich.console import Console
 
-from isomax_jax.training.writers import JsonLinesWriter, ProgressLine, TensorBoardWriter
+from isomax_jax.training.writers import JsonLinesWriter, TensorBoardWriter
 
 
 def test_json_lines_append_and_cut_what_is_ahead(tmp_path):
@@ -45,17 +43,6 @@ def test_tensorboard_events_hold_the_scalars(tmp_path):
     write(1, {"split": "train", "loss": 3.0})
   (events,) = tmp_path.iterdir()
   assert b"train/loss" in events.read_bytes()
-
-
-def test_the_progress_line_says_where_training_is():
-  screen = io.StringIO()
-  console = Console(file=screen, force_terminal=True, width=140)
-  with ProgressLine("small_cnn isomax", total_steps=10, console=console) as write:
-    metrics = {"loss": 0.25, "accuracy": 0.975, "images_per_second": 12345.0}
-    write(5, {"split": "train", **metrics})
-  last = screen.getvalue()
-  for text in ("small_cnn isomax", "50%", "5/10", "12,345 images/s", "0.250", "97.5%"):
-    assert text in last
 
 
 def test_a_full_disk_is_an_error_that_names_the_log(tmp_path):
