@@ -3,7 +3,8 @@
 Peers, of the same size: the affine SoftMax head with Optax's cross-entropy, and the authors'
 formulation in PyTorch: direct distances, then softmax, then logarithm. Peak memory is what the
 compiler plans (temporaries and results), accuracy is against direct differences in float64.
-Ratios are medians over rounds, in each of which every contender has one turn.
+Ratios are medians over rounds, in each of which every contender has one turn. At the end, on the
+smaller batches of training, the two forms that distances have, whichever the library would choose.
 
 Run with ``python -m experiments.benchmarks.heads``. Where PyTorch, of the ``bench`` extra, is not
 installed, the authors' form is left out.
@@ -20,7 +21,7 @@ import numpy as np
 import optax
 
 from experiments.benchmarks import _timing
-from isomax_jax.losses import isomax_logits, pairwise_distance, scaled_cross_entropy
+from isomax_jax.losses import _distances, isomax_logits, pairwise_distance, scaled_cross_entropy
 
 BATCH, WIDTH = 1024, 512
 ENTROPIC_SCALE = 10.0
@@ -28,6 +29,8 @@ REPEATS = {10: 200, 100: 100, 1_000: 40, 21_841: 9}
 # Seconds that a call of the authors' form may take, as judged by the last number of classes.
 PATIENCE = 60.0
 AUTHORS = "PyTorch, the authors' form"
+# Rows and classes at which the forms of the distance are compared.
+SMALL = ((64, 10), (64, 100), (64, 128), (512, 10))
 
 
 class Problem(NamedTuple):
@@ -56,6 +59,39 @@ def main() -> None:
       print(f"{AUTHORS}: not run, as it would take over {PATIENCE:.0f} s a call")
     else:
       seconds_a_class = compare_with_authors(problem, repeats=min(repeats, 3)) / classes
+  compare_forms()
+
+
+def compare_forms(*, repeats: int = 300) -> None:
+  """Time distances by direct difference and by a product in turns, where a batch is small."""
+  forms = {"direct": _distances._direct, "product": _distances._by_product}
+  for rows, classes in SMALL:
+    print(f"\nforms of the distance, batch {rows}, {classes} classes")
+    problem = draw(classes)
+    arguments = problem.far[:rows], problem.prototypes, problem.labels[:rows]
+    steps = {
+      name: functools.partial(_compile_form(form, *arguments), *arguments)
+      for name, form in forms.items()
+    }
+    timings = _timing.measure(steps, repeats=repeats)
+    print(_timing.table(timings))
+    direct, product = timings.values()
+    ratio = np.median(direct.seconds / product.seconds)
+    if (rows, classes) == SMALL[0]:
+      print(_timing.verdict("direct / product", ratio, at_most=1.5))
+    else:
+      print(f"direct / product: {ratio:.2f}x")
+
+
+def _compile_form(form: Callable[..., jax.Array], *arguments: jax.Array) -> Callable[..., Any]:
+  """Compile the loss, forward and backward, with distances by one form on every platform."""
+  forms = _distances._Forms(*[form] * len(_distances._Forms._fields))
+
+  def loss(features: jax.Array, prototypes: jax.Array, labels: jax.Array) -> jax.Array:
+    logits = -_distances._distances(forms, features, prototypes)
+    return scaled_cross_entropy(logits, labels, entropic_scale=ENTROPIC_SCALE).mean()
+
+  return jax.jit(jax.value_and_grad(loss, (0, 1))).lower(*arguments).compile()
 
 
 def compare_with_softmax(problem: Problem, *, repeats: int) -> None:
