@@ -20,10 +20,10 @@ from isomax_jax.typing import Features, Prototypes
 _RESOLUTION = 1e-6
 # Where the squared distance is a smaller fraction than this, the distance may miss 1e-5 relative.
 _WELL_CONDITIONED = 0.05
-# Rows × classes × features up to which differencing every pair is faster than a product and its
-# refinement. On two CPU cores 64 × 10 × 512 takes as long either way, 512 × 100 × 512 25 times as
-# long. Where the difference is fused into its sum there is no array of that size; the bounds of
-# accelerators are estimates.
+# Rows × classes × features up to which every pair is differenced: no loop, all digits. On two CPU
+# cores that takes a head of 64 × 10 × 512 .1 ms longer than a product does, and one of
+# 64 × 100 × 512 .4 ms; 1,024 × 100 × 512 would take twenty times as long. Accelerators fuse the
+# difference into its sum; their bounds are estimates.
 _LARGEST_DIRECT = {"cpu": 2**22, "cuda": 2**29, "tpu": 2**29}
 # Rows that there are at least, as far as the choice goes: vmap hides how many, and so does the
 # symbolic batch of an export.
@@ -235,7 +235,8 @@ def _squares(vectors: jax.Array) -> jax.Array:
 
 def _take(prototypes: jax.Array, chosen: jax.Array) -> jax.Array:
   """Return the chosen prototypes, shape ``[..., features]``."""
-  if AxisType.Explicit not in jax.typeof(prototypes).sharding.mesh.axis_types:
+  meshes = (jax.typeof(array).sharding.mesh for array in (prototypes, chosen))
+  if all(AxisType.Explicit not in mesh.axis_types for mesh in meshes):
     return prototypes[chosen]
   # Which sharding a gather has to be told, and vmap hides it; of a product it follows.
   is_chosen = is_class(chosen, len(prototypes)).astype(prototypes.dtype)

@@ -152,6 +152,14 @@ def test_gradients_outside_jit(name):
   chex.assert_trees_all_close(gradients, expected, rtol=1e-5, atol=1e-6)
 
 
+def test_prototypes_that_lie_on_no_mesh():
+  _, (features, _, labels) = arguments(LAYOUTS["both leading axes"])
+  _, prototypes, _ = arguments()
+  function = jax.jit(FUNCTIONS["isomax, product"])
+  expected = function(*arguments())
+  np.testing.assert_allclose(function(features, prototypes, labels), expected, rtol=1e-5)
+
+
 def test_guarantee_of_what_is_refined():
   axes, *specs = LAYOUTS["both leading axes"]
   mesh = jax.make_mesh((2, 2), tuple(axes))
