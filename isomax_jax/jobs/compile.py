@@ -23,7 +23,7 @@ from isomax_jax.jobs.setup import Setup, make_forward, make_model, make_setup
 from isomax_jax.jobs.steps import make_runner, steps_per_dispatch
 from isomax_jax.jobs.train import DETECTOR_OF_HEAD
 from isomax_jax.training import TrainConfig, create_state
-from isomax_jax.training.optim import sgd
+from isomax_jax.training.optim import learning_rates, sgd
 
 EVALUATION_BATCH = 256
 # Without a TPU its library looks for one on the network, warns that there is none, and locks it
@@ -174,9 +174,10 @@ def _devices_of_one_host(target: str, devices: Sequence[jax.Device]) -> Sequence
 def _initial_state(config: TrainConfig, setup: Setup, axis_name: str | None) -> Any:
   return create_state(
     make_model(config, setup, axis_name=axis_name),
-    sgd(config.optim, total_steps=1),
+    sgd(config.optim),
     jax.random.key(config.seed),
     setup.spec.image_shape,
+    learning_rates=learning_rates(config.optim, total_steps=1),
   )
 
 

@@ -29,7 +29,7 @@ from isomax_jax.scores import entropic_score
 from isomax_jax.training import TrainConfig, TrainState, create_state, loop
 from isomax_jax.training.checkpoints import Checkpoints
 from isomax_jax.training.interruption import Interruption, listen
-from isomax_jax.training.optim import sgd
+from isomax_jax.training.optim import learning_rates, sgd
 from isomax_jax.training.processes import Preemption
 from isomax_jax.training.tally import Tally
 from isomax_jax.training.writers import JsonLinesWriter, TensorBoardWriter, Writer
@@ -93,9 +93,10 @@ def train(
     state = runner.replicate(
       create_state(
         make_model(config, setup, axis_name=axis_name),
-        sgd(config.optim, total_steps=schedule.total),
+        sgd(config.optim),
         initial_key,
         setup.spec.image_shape,
+        learning_rates=learning_rates(config.optim, total_steps=schedule.total),
       )
     )
     forward = make_forward(make_model(config, setup), setup)

@@ -83,9 +83,7 @@ def load_trained(run_dir: str | os.PathLike[str], *, epoch: float | None = None)
   model = make_model(config, setup)
   # Shapes suffice to restore into: nothing is initialised.
   state = jax.eval_shape(
-    lambda: create_state(
-      model, sgd(config.optim, total_steps=1), jax.random.key(0), setup.spec.image_shape
-    )
+    lambda: create_state(model, sgd(config.optim), jax.random.key(0), setup.spec.image_shape)
   )
   if not (run_dir / "checkpoints").is_dir():
     raise ValueError(f"{run_dir} has no checkpoint yet: train it first")
