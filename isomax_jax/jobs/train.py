@@ -127,10 +127,11 @@ def train(
         ],
         interruption=stack.enter_context(_listen()) if interruption is None else interruption,
       )
+      variables = state.variables
       if config.optim.select == "best":
-        state, _ = checkpoints.restore(state, step=checkpoints.best_step())
+        variables = checkpoints.restore_variables(variables, step=checkpoints.best_step())
     if len(validation.labels):
-      variables = jax.device_get(state.variables)
+      variables = jax.device_get(variables)
       decision = _decide(Trained(config, setup, variables, forward), validation)
       if jax.process_index() == 0:
         write_atomically(workdir / "decision.json", json_bytes(decision))

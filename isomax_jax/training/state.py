@@ -46,6 +46,30 @@ class TrainState(train_state.TrainState):
     )
 
 
+def initial_variables(
+  model: nn.Module, key: jax.Array, image_shape: tuple[int, int, int]
+) -> dict[str, Any]:
+  """Initialise parameters and statistics.
+
+  Args:
+    model: A network of :mod:`isomax_jax.models`.
+    key: Random key of the initial parameters.
+    image_shape: Height, width and channels of an image.
+
+  Returns:
+    The collections ``params`` and ``batch_stats``.
+
+  Example:
+    >>> from isomax_jax.models import create_model
+    >>> model = create_model("small_cnn", num_classes=8)
+    >>> shapes = jax.eval_shape(lambda: initial_variables(model, jax.random.key(0), (28, 28, 1)))
+    >>> shapes["params"]["head"]["prototypes"].shape
+    (8, 64)
+  """
+  initialise = jax.jit(lambda key, images: model.init(key, images, train=False))
+  return {"batch_stats": {}, **initialise(key, jnp.zeros((1, *image_shape)))}
+
+
 def create_state(
   model: nn.Module,
   optimizer: optax.GradientTransformation,
@@ -73,12 +97,9 @@ def create_state(
     >>> int(state.step), sorted(state.variables)
     (0, ['batch_stats', 'params'])
   """
-  initialise = jax.jit(lambda key, images: model.init(key, images, train=False))
-  variables = initialise(key, jnp.zeros((1, *image_shape)))
   return TrainState.create(
     apply_fn=model.apply,
-    params=variables["params"],
-    batch_stats=variables.get("batch_stats", {}),
+    **initial_variables(model, key, image_shape),
     tx=optimizer,
     learning_rates=learning_rates,
   ).replace(step=jnp.zeros((), jnp.int32))
