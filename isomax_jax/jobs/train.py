@@ -21,7 +21,7 @@ from isomax_jax.evaluation.predict import predict
 from isomax_jax.evaluation.runs import VALIDATION
 from isomax_jax.jobs.batches import find_origins, make_fetch, open_batches
 from isomax_jax.jobs.setup import Forward, make_forward, make_model, make_setup
-from isomax_jax.jobs.steps import make_runner, steps_per_dispatch
+from isomax_jax.jobs.steps import count_steps, make_runner, steps_per_dispatch
 from isomax_jax.jobs.trained import Trained
 from isomax_jax.jobs.workdir import json_bytes, open_workdir
 from isomax_jax.metrics import accuracy, fit_temperature, negative_log_likelihood
@@ -152,15 +152,12 @@ def _open_checkpoints(workdir: Path, config: TrainConfig) -> Checkpoints:
 
 def _schedule(config: TrainConfig, examples: int) -> loop.Schedule:
   """Turn the config's epochs into steps."""
-  steps_per_epoch = examples / config.optim.batch_size
-
-  def steps(epochs: float) -> int:
-    return max(1, round(epochs * steps_per_epoch))
-
+  steps = partial(count_steps, config, examples=examples)
+  total = steps(config.optim.epochs)
   return loop.Schedule(
-    total=steps(config.optim.epochs),
-    steps_per_epoch=steps_per_epoch,
-    per_dispatch=steps_per_dispatch(config, job_devices()),
+    total=total,
+    steps_per_epoch=examples / config.optim.batch_size,
+    per_dispatch=steps_per_dispatch(config, job_devices(), total_steps=total),
     log=steps(config.run.log_epochs),
     validate=steps(config.run.validate_epochs),
     checkpoint=steps(config.run.checkpoint_epochs),
