@@ -38,7 +38,7 @@ from isomax_jax.training import (
 )
 from isomax_jax.training.interruption import Interrupted, Interruption
 from isomax_jax.training.objectives import Prepare
-from isomax_jax.training.optim import sgd
+from isomax_jax.training.optim import learning_rates, sgd
 
 NAME = "sequential_log"
 SEEDS = range(7)
@@ -87,7 +87,13 @@ def train_and_measure(
   total = round(optim.epochs * len(training.labels) / optim.batch_size)
   initial_key, step_key = jax.random.split(jax.random.key(config.seed))
   model = make_model(config, setup)
-  state = create_state(model, sgd(optim, total_steps=total), initial_key, setup.spec.image_shape)
+  state = create_state(
+    model,
+    sgd(optim),
+    initial_key,
+    setup.spec.image_shape,
+    learning_rates=learning_rates(optim, total_steps=total),
+  )
   source = resident.make_source(*training)
   objective = OBJECTIVES[loss_name](setup.prepare, entropic_scale=config.model.entropic_scale)
 

@@ -24,7 +24,7 @@ from isomax_jax import data
 from isomax_jax.data import resident, stream
 from isomax_jax.models import create_model
 from isomax_jax.training import OptimConfig, classification, create_state, parallel, train_step
-from isomax_jax.training.optim import sgd
+from isomax_jax.training.optim import learning_rates, sgd
 from isomax_jax.typing import Batch
 
 NAME = "uniform_noise/32x32x3"
@@ -130,8 +130,11 @@ def _run(
     step, fetch, strategy="sharded", devices=jax.devices()[:1], batch_size=BATCH
   )
   model = create_model(model_name, 10, dtype=dtype)
-  optimizer = sgd(OptimConfig(batch_size=BATCH), total_steps=10**6)
-  state = runner.replicate(create_state(model, optimizer, jax.random.key(0), spec.image_shape))
+  optim = OptimConfig(batch_size=BATCH)
+  rates = learning_rates(optim, total_steps=10**6)
+  state = runner.replicate(
+    create_state(model, sgd(optim), jax.random.key(0), spec.image_shape, learning_rates=rates)
+  )
   key, source = runner.replicate(jax.random.key(1)), runner.replicate(source)
   compiled = None
 

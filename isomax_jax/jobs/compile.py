@@ -20,10 +20,10 @@ from isomax_jax.detectors import create_detector
 from isomax_jax.evaluation.benchmark import make_score
 from isomax_jax.jobs.batches import find_origins, make_fetch
 from isomax_jax.jobs.setup import Setup, make_forward, make_model, make_setup
-from isomax_jax.jobs.steps import make_runner, steps_per_dispatch
+from isomax_jax.jobs.steps import count_steps, make_runner, steps_per_dispatch
 from isomax_jax.jobs.train import DETECTOR_OF_HEAD
 from isomax_jax.training import TrainConfig, create_state
-from isomax_jax.training.optim import sgd
+from isomax_jax.training.optim import learning_rates, sgd
 
 EVALUATION_BATCH = 256
 # Without a TPU its library looks for one on the network, warns that there is none, and locks it
@@ -107,7 +107,10 @@ def compile_programs(
   """Compile what training and evaluating a config runs.
 
   Nothing is run, and the set need not be prepared if its description is known without it. All of
-  its training images are counted, those for validation and of other classes too.
+  its training images are counted, those for validation and of other classes too. A run that keeps
+  some for validation, or leaves classes out, has fewer steps, and so maybe another number of them a
+  dispatch, unless the config says how many. The program of a single step, by which a run takes what
+  steps remain, is not compiled: it is the body of the one that is.
 
   Args:
     config: The config.
@@ -131,12 +134,13 @@ def compile_programs(
   setup = make_setup(config, find=partial(data.get_spec, data_dir=data_dir))
   known, outliers = find_origins(config, setup, data_dir)
   runner, axis_name = make_runner(config, setup, make_fetch(known, outliers), devices=devices)
-  steps = steps_per_dispatch(config, devices)
+  total_steps = count_steps(config, config.optim.epochs, examples=setup.spec.splits["train"])
+  steps = steps_per_dispatch(config, devices, total_steps=total_steps)
   size = config.optim.batch_size
   source, draws = known.outline(size, steps)
   if outliers is not None:
     source, draws = zip((source, draws), outliers.outline(size, steps), strict=True)
-  state = jax.eval_shape(partial(_initial_state, config, setup, axis_name))
+  state = jax.eval_shape(partial(_initial_state, config, setup, axis_name, total_steps))
   key = jax.eval_shape(partial(jax.random.key, 0))
   yield _compile("train", steps, runner.lower(state, source, runner.place(draws), key))
 
@@ -171,12 +175,15 @@ def _devices_of_one_host(target: str, devices: Sequence[jax.Device]) -> Sequence
   return tpu_devices(f"{generation}:{'x'.join(map(str, sizes))}")
 
 
-def _initial_state(config: TrainConfig, setup: Setup, axis_name: str | None) -> Any:
+def _initial_state(
+  config: TrainConfig, setup: Setup, axis_name: str | None, total_steps: int
+) -> Any:
   return create_state(
     make_model(config, setup, axis_name=axis_name),
-    sgd(config.optim, total_steps=1),
+    sgd(config.optim),
     jax.random.key(config.seed),
     setup.spec.image_shape,
+    learning_rates=learning_rates(config.optim, total_steps=total_steps),
   )
 
 

@@ -97,6 +97,35 @@ def make_runner(
   return runner, axis_name
 
 
-def steps_per_dispatch(config: TrainConfig, devices: Sequence[jax.Device]) -> int:
-  """Return how many steps are one program on devices."""
-  return config.run.steps_per_dispatch or (1 if devices[0].platform == "cpu" else 50)
+def count_steps(config: TrainConfig, epochs: float, *, examples: int) -> int:
+  """Count the steps of some epochs over so many examples: the nearest number, but one at least."""
+  return max(1, round(epochs * (examples / config.optim.batch_size)))
+
+
+def steps_per_dispatch(
+  config: TrainConfig, devices: Sequence[jax.Device], *, total_steps: int
+) -> int:
+  """Return how many steps are one program on devices.
+
+  As many as the config says. If it does not, 1 on a CPU, where scanned convolutions are slow.
+  Elsewhere a number that the run is a multiple of, so that nothing remains for which another
+  program would be compiled, and that runs of several lengths have in common.
+
+  Args:
+    config: The config.
+    devices: The devices.
+    total_steps: Steps of the run.
+
+  Example:
+    >>> class Gpu:
+    ...   platform = "gpu"
+    >>> [
+    ...   steps_per_dispatch(TrainConfig(), [Gpu], total_steps=epochs * 50_000 // 64)
+    ...   for epochs in (60, 300)]
+    [125, 125]
+  """
+  if config.run.steps_per_dispatch is not None:
+    return config.run.steps_per_dispatch
+  if devices[0].platform == "cpu":
+    return 1
+  return next((steps for steps in range(128, 31, -1) if total_steps % steps == 0), 100)

@@ -21,7 +21,7 @@ from isomax_jax.evaluation.predict import predict
 from isomax_jax.evaluation.runs import VALIDATION
 from isomax_jax.jobs.batches import find_origins, make_fetch, open_batches
 from isomax_jax.jobs.setup import Forward, make_forward, make_model, make_setup
-from isomax_jax.jobs.steps import make_runner, steps_per_dispatch
+from isomax_jax.jobs.steps import count_steps, make_runner, steps_per_dispatch
 from isomax_jax.jobs.trained import Trained
 from isomax_jax.jobs.workdir import json_bytes, open_workdir
 from isomax_jax.metrics import accuracy, fit_temperature, negative_log_likelihood
@@ -29,7 +29,7 @@ from isomax_jax.scores import entropic_score
 from isomax_jax.training import TrainConfig, TrainState, create_state, loop
 from isomax_jax.training.checkpoints import Checkpoints
 from isomax_jax.training.interruption import Interruption, listen
-from isomax_jax.training.optim import sgd
+from isomax_jax.training.optim import learning_rates, sgd
 from isomax_jax.training.processes import Preemption
 from isomax_jax.training.tally import Tally
 from isomax_jax.training.writers import JsonLinesWriter, TensorBoardWriter, Writer
@@ -93,9 +93,10 @@ def train(
     state = runner.replicate(
       create_state(
         make_model(config, setup, axis_name=axis_name),
-        sgd(config.optim, total_steps=schedule.total),
+        sgd(config.optim),
         initial_key,
         setup.spec.image_shape,
+        learning_rates=learning_rates(config.optim, total_steps=schedule.total),
       )
     )
     forward = make_forward(make_model(config, setup), setup)
@@ -126,10 +127,11 @@ def train(
         ],
         interruption=stack.enter_context(_listen()) if interruption is None else interruption,
       )
+      variables = state.variables
       if config.optim.select == "best":
-        state, _ = checkpoints.restore(state, step=checkpoints.best_step())
+        variables = checkpoints.restore_variables(variables, step=checkpoints.best_step())
     if len(validation.labels):
-      variables = jax.device_get(state.variables)
+      variables = jax.device_get(variables)
       decision = _decide(Trained(config, setup, variables, forward), validation)
       if jax.process_index() == 0:
         write_atomically(workdir / "decision.json", json_bytes(decision))
@@ -150,15 +152,12 @@ def _open_checkpoints(workdir: Path, config: TrainConfig) -> Checkpoints:
 
 def _schedule(config: TrainConfig, examples: int) -> loop.Schedule:
   """Turn the config's epochs into steps."""
-  steps_per_epoch = examples / config.optim.batch_size
-
-  def steps(epochs: float) -> int:
-    return max(1, round(epochs * steps_per_epoch))
-
+  steps = partial(count_steps, config, examples=examples)
+  total = steps(config.optim.epochs)
   return loop.Schedule(
-    total=steps(config.optim.epochs),
-    steps_per_epoch=steps_per_epoch,
-    per_dispatch=steps_per_dispatch(config, job_devices()),
+    total=total,
+    steps_per_epoch=examples / config.optim.batch_size,
+    per_dispatch=steps_per_dispatch(config, job_devices(), total_steps=total),
     log=steps(config.run.log_epochs),
     validate=steps(config.run.validate_epochs),
     checkpoint=steps(config.run.checkpoint_epochs),

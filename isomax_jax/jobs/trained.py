@@ -16,9 +16,9 @@ from isomax_jax.evaluation.benchmark import ScoredSet
 from isomax_jax.evaluation.predict import predict
 from isomax_jax.heads import HEADS
 from isomax_jax.jobs.setup import Forward, Setup, make_forward, make_model, make_setup
-from isomax_jax.training import TrainConfig, create_state, from_json
+from isomax_jax.training import TrainConfig, from_json
 from isomax_jax.training.checkpoints import Checkpoints
-from isomax_jax.training.optim import sgd
+from isomax_jax.training.state import initial_variables
 
 # In a run directory, the description of the set that it was trained on: enough to predict where
 # the set itself is not.
@@ -82,10 +82,8 @@ def load_trained(run_dir: str | os.PathLike[str], *, epoch: float | None = None)
   setup = make_setup(config, find=lambda name: read_spec(run_dir) or data.get_spec(name))
   model = make_model(config, setup)
   # Shapes suffice to restore into: nothing is initialised.
-  state = jax.eval_shape(
-    lambda: create_state(
-      model, sgd(config.optim, total_steps=1), jax.random.key(0), setup.spec.image_shape
-    )
+  shapes = jax.eval_shape(
+    lambda: initial_variables(model, jax.random.key(0), setup.spec.image_shape)
   )
   if not (run_dir / "checkpoints").is_dir():
     raise ValueError(f"{run_dir} has no checkpoint yet: train it first")
@@ -98,8 +96,8 @@ def load_trained(run_dir: str | os.PathLike[str], *, epoch: float | None = None)
       step, rule = checkpoints.latest_step(), "last"
     if step is None:
       raise ValueError(f"{run_dir} has no checkpoint yet: train it first")
-    state, _ = checkpoints.restore(state, step=step)
-  return Trained(config, setup, state.variables, make_forward(model, setup), rule)
+    variables = jax.device_put(checkpoints.restore_variables(shapes, step=step))
+  return Trained(config, setup, variables, make_forward(model, setup), rule)
 
 
 def _step_of(epoch: float, run_dir: Path, checkpoints: Checkpoints) -> int:

@@ -7,12 +7,13 @@ import json
 import logging
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
 
@@ -73,7 +74,7 @@ class Checkpoints:
       cleanup_tmp_directories=not read_only,
       async_options=ocp.AsyncOptions(post_finalization_callback=self._write_manifest),
     )
-    handlers = {"state": ocp.StandardCheckpointHandler(), "notes": ocp.JsonCheckpointHandler()}
+    handlers = {"state": ocp.PyTreeCheckpointHandler(), "notes": ocp.JsonCheckpointHandler()}
     with self._damage_named("the checkpoints"):
       self._manager = ocp.CheckpointManager(
         self._directory, options=options, item_handlers=handlers
@@ -126,7 +127,7 @@ class Checkpoints:
         step,
         metrics=None if accuracy is None else {"accuracy": accuracy},
         args=ocp.args.Composite(
-          state=ocp.args.StandardSave(_arrays(state)),
+          state=ocp.args.PyTreeSave(_arrays(state)),
           # They are written in the background, when the caller may have changed his.
           notes=ocp.args.JsonSave(copy.deepcopy(dict(notes))),
         ),
@@ -149,6 +150,32 @@ class Checkpoints:
       DamagedCheckpoint: If its files are not those that were written.
       ValueError: If its arrays are not those of ``state``.
     """
+    restored, notes = self._restore(_arrays(state), step)
+    return state.replace(**restored), notes
+
+  def restore_variables(
+    self, variables: Mapping[str, Any], *, step: int | None = None
+  ) -> dict[str, Any]:
+    """Restore what a network needs to predict; how it was trained is neither read nor compared.
+
+    Args:
+      variables: Its parameters and statistics, or their shapes and dtypes.
+      step: The checkpoint's step; None takes the last one.
+
+    Returns:
+      The checkpoint's, on the devices of ``variables``; NumPy arrays where it says no devices.
+
+    Raises:
+      FileNotFoundError: If there is none.
+      DamagedCheckpoint: If its files, of any part, are not those that were written.
+      ValueError: If its arrays are not those of ``variables``.
+    """
+    return self._restore(dict(variables), step, without=("step", "opt_state"))[0]
+
+  def _restore(
+    self, tree: dict[str, Any], step: int | None, *, without: Collection[str] = ()
+  ) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Restore a tree, which is all that was saved but for some parts, and the notes."""
     with self._failing_in_one_line():
       self._manager.wait_until_finished()
     step = self._manager.latest_step() if step is None else step
@@ -157,9 +184,11 @@ class Checkpoints:
     damage = find_damage(self._directory / str(step))
     if damage:
       raise DamagedCheckpoint(f"checkpoint {step} in {self._directory} is damaged: {damage}")
-    abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, _arrays(state))
+    abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, tree)
     with self._damage_named(f"checkpoint {step}"):
-      different = _differences(self._manager.item_metadata(step).state.tree, abstract)
+      saved = self._manager.item_metadata(step).state.tree
+      kept = {name: part for name, part in saved.items() if name not in without}
+      different = _differences(kept, abstract)
     if different:
       raise ValueError(
         f"checkpoint {step} in {self._directory} is not of this network: " + "; ".join(different)
@@ -168,10 +197,15 @@ class Checkpoints:
       restored = self._manager.restore(
         step,
         args=ocp.args.Composite(
-          state=ocp.args.StandardRestore(abstract), notes=ocp.args.JsonRestore()
+          state=ocp.args.PyTreeRestore(
+            abstract,
+            restore_args=jax.tree.map(_restore_args, abstract),
+            partial_restore=bool(without),
+          ),
+          notes=ocp.args.JsonRestore(),
         ),
       )
-    return state.replace(**restored.state), restored.notes
+    return restored.state, restored.notes
 
   def restore_last(self, state: TrainState) -> tuple[TrainState, dict[str, Any]] | None:
     """Restore the last checkpoint that is not damaged; None if there is no checkpoint.
@@ -340,6 +374,13 @@ def _arrays(state: TrainState) -> dict:
     "batch_stats": state.batch_stats,
     "opt_state": state.opt_state,
   }
+
+
+def _restore_args(leaf: jax.ShapeDtypeStruct) -> ocp.RestoreArgs:
+  """Say where an array goes, which Orbax else infers from where it was: maybe not here."""
+  if leaf.sharding is None:
+    return ocp.RestoreArgs(restore_type=np.ndarray, dtype=leaf.dtype)
+  return ocp.ArrayRestoreArgs(sharding=leaf.sharding, global_shape=leaf.shape, dtype=leaf.dtype)
 
 
 def _differences(saved: Any, expected: Any) -> list[str]:

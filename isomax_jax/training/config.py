@@ -136,7 +136,7 @@ class RunConfig:
   strategy: Literal["auto", "pmap", "sharded"] = "auto"
   """How a step is spread over devices. auto: pmap on several, sharded on one."""
   steps_per_dispatch: int | None = None
-  """Steps in one compiled scan. None: 1 on CPU, where scanned convolutions are slow, else 50."""
+  """Steps in one program. None: 1 on CPU; else the run's largest divisor from 32 to 128, or 100."""
   pipeline: Literal["auto", "resident", "stream"] = "auto"
   """Whether images stay on the device or are read from disk. auto: resident below 1 GiB."""
   workers: int = 0

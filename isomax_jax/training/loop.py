@@ -18,7 +18,10 @@ from isomax_jax.training.writers import Writer
 
 
 class Schedule(NamedTuple):
-  """When things happen, in steps; a checkpoint is also due after so many seconds without one."""
+  """When things happen, in steps; a checkpoint is also due after so many seconds without one.
+
+  What is due between the ends of two dispatches happens at the second, once.
+  """
 
   total: int
   steps_per_epoch: float
@@ -98,7 +101,8 @@ def fit(
     write("train", means | ({"compile_seconds": compiling} if compiling else {}))
 
   while step < schedule.total:
-    steps = min(schedule.per_dispatch, schedule.total - step)
+    # What remains goes step by step: one program for all remainders, whatever their length.
+    steps = schedule.per_dispatch if step + schedule.per_dispatch <= schedule.total else 1
     drawn = jax.tree.map(lambda *leaves: np.stack(leaves), *itertools.islice(stream, steps))
     drawn = runner.place(drawn)
     if steps not in compiled:

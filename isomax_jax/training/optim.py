@@ -1,36 +1,90 @@
-"""The paper's optimiser."""
+"""The paper's optimiser, and the learning rates of a run."""
 
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
 import optax
 
 from isomax_jax.training.config import OptimConfig
 
 
-def sgd(config: OptimConfig, *, total_steps: int) -> optax.GradientTransformation:
+class LearningRates(NamedTuple):
+  """The learning rates of a run: arguments of its compiled step, which runs of any length share.
+
+  Attributes:
+    starts: The step from which on each holds, shape ``[k + 1]``, int32, ascending from 0.
+    values: The learning rates, shape ``[k + 1]``, float32.
+  """
+
+  starts: jax.Array
+  values: jax.Array
+
+
+def learning_rates(config: OptimConfig, *, total_steps: int) -> LearningRates:
+  """Turn the milestones of a config, which are fractions of the run, into steps.
+
+  Args:
+    config: The optimiser's options.
+    total_steps: Steps of the run.
+
+  Returns:
+    The rates of ``optax.piecewise_constant_schedule``, in NumPy arrays.
+
+  Example:
+    >>> rates = learning_rates(OptimConfig(milestones=(0.5, 0.75)), total_steps=100)
+    >>> print(rates.starts, rates.values)
+    [ 0 50 75] [0.1   0.01  0.001]
+  """
+  factors: dict[int, float] = {}
+  for milestone in config.milestones:
+    start = round(milestone * total_steps)
+    factors[start] = factors.get(start, 1.0) * config.decay
+  starts = sorted(factors)
+  return LearningRates(
+    starts=np.array([0, *starts], np.int32),
+    # Product after product in float32, as optax takes them.
+    values=np.cumprod([config.learning_rate, *map(factors.get, starts)], dtype=np.float32),
+  )
+
+
+def sgd(config: OptimConfig) -> optax.GradientTransformationExtraArgs:
   """Create SGD with Nesterov momentum, weight decay on every parameter and a stepped rate.
 
   The decay is added to the gradient before the momentum, as in PyTorch's SGD.
 
   Args:
     config: The optimiser's options.
-    total_steps: Steps of the run; milestones are fractions of it.
 
   Returns:
-    An optax transformation.
+    An optax transformation whose ``update`` takes ``learning_rates``, a :class:`LearningRates`.
+    Its state is that of ``optax.sgd`` with a schedule: the momentum and the number of updates.
+    It raises TypeError where they are something else.
 
   Example:
-    >>> import jax.numpy as jnp
-    >>> optimizer = sgd(OptimConfig(weight_decay=0.5, momentum=0.0), total_steps=10)
+    >>> config = OptimConfig(weight_decay=0.5, momentum=0.0)
+    >>> optimizer, rates = sgd(config), learning_rates(config, total_steps=10)
     >>> params = jnp.array([2.0])
-    >>> updates, _ = optimizer.update(jnp.array([1.0]), optimizer.init(params), params)
+    >>> updates, _ = optimizer.update(
+    ...     jnp.array([1.0]), optimizer.init(params), params, learning_rates=rates)
     >>> print(updates)
     [-0.2]
   """
-  scales: dict[int, float] = {}
-  for milestone in config.milestones:
-    boundary = round(milestone * total_steps)
-    scales[boundary] = scales.get(boundary, 1.0) * config.decay
-  schedule = optax.piecewise_constant_schedule(config.learning_rate, scales)
-  return optax.chain(
-    optax.add_decayed_weights(config.weight_decay),
-    optax.sgd(schedule, momentum=config.momentum, nesterov=True),
-  )
+
+  def scheduled(schedule: optax.Schedule) -> optax.GradientTransformation:
+    return optax.chain(
+      optax.add_decayed_weights(config.weight_decay),
+      optax.sgd(schedule, momentum=config.momentum, nesterov=True),
+    )
+
+  def update(gradient, state, params=None, *, learning_rates: LearningRates):
+    if not isinstance(learning_rates, LearningRates):
+      raise TypeError(f"learning_rates must be LearningRates, got {learning_rates!r}")
+
+    def rate(count):
+      return jnp.take(learning_rates.values, jnp.sum(count >= learning_rates.starts) - 1)
+
+    return scheduled(rate).update(gradient, state, params)
+
+  return optax.GradientTransformationExtraArgs(scheduled(optax.constant_schedule(0.0)).init, update)

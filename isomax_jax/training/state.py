@@ -1,6 +1,6 @@
 """The train state."""
 
-from typing import Any
+from typing import Any, Self
 
 import flax.linen as nn
 import jax
@@ -10,17 +10,64 @@ from flax.training import train_state
 
 
 class TrainState(train_state.TrainState):
-  """A Flax train state with BatchNorm's running statistics.
+  """A Flax train state with BatchNorm's running statistics and the learning rates.
 
-  All randomness of a step is folded with ``step``, so no random state is kept.
+  All randomness of a step is folded with ``step``, so no random state is kept. The learning rates
+  are those of :mod:`isomax_jax.training.optim`, or nothing for an optimiser that takes none. They
+  follow from the config, and no checkpoint holds them.
   """
 
   batch_stats: Any
+  learning_rates: Any = ()
 
   @property
   def variables(self) -> dict[str, Any]:
     """The collections that ``apply_fn`` takes."""
     return {"params": self.params, "batch_stats": self.batch_stats}
+
+  def apply_gradients(self, *, grads: Any, **changes: Any) -> Self:
+    """Let the optimiser take a step.
+
+    Args:
+      grads: Gradient, a tree like ``params``.
+      **changes: Other fields of the new state.
+
+    Returns:
+      The state after it.
+    """
+    updates, opt_state = optax.with_extra_args_support(self.tx).update(
+      grads, self.opt_state, self.params, learning_rates=self.learning_rates
+    )
+    return self.replace(
+      step=self.step + 1,
+      params=optax.apply_updates(self.params, updates),
+      opt_state=opt_state,
+      **changes,
+    )
+
+
+def initial_variables(
+  model: nn.Module, key: jax.Array, image_shape: tuple[int, int, int]
+) -> dict[str, Any]:
+  """Initialise parameters and statistics.
+
+  Args:
+    model: A network of :mod:`isomax_jax.models`.
+    key: Random key of the initial parameters.
+    image_shape: Height, width and channels of an image.
+
+  Returns:
+    The collections ``params`` and ``batch_stats``.
+
+  Example:
+    >>> from isomax_jax.models import create_model
+    >>> model = create_model("small_cnn", num_classes=8)
+    >>> shapes = jax.eval_shape(lambda: initial_variables(model, jax.random.key(0), (28, 28, 1)))
+    >>> shapes["params"]["head"]["prototypes"].shape
+    (8, 64)
+  """
+  initialise = jax.jit(lambda key, images: model.init(key, images, train=False))
+  return {"batch_stats": {}, **initialise(key, jnp.zeros((1, *image_shape)))}
 
 
 def create_state(
@@ -28,6 +75,8 @@ def create_state(
   optimizer: optax.GradientTransformation,
   key: jax.Array,
   image_shape: tuple[int, int, int],
+  *,
+  learning_rates: Any = (),
 ) -> TrainState:
   """Initialise parameters, statistics and optimiser.
 
@@ -36,6 +85,7 @@ def create_state(
     optimizer: An optax transformation.
     key: Random key of the initial parameters.
     image_shape: Height, width and channels of an image.
+    learning_rates: What the optimiser's update takes as such, if it does.
 
   Returns:
     The state at step 0.
@@ -47,11 +97,9 @@ def create_state(
     >>> int(state.step), sorted(state.variables)
     (0, ['batch_stats', 'params'])
   """
-  initialise = jax.jit(lambda key, images: model.init(key, images, train=False))
-  variables = initialise(key, jnp.zeros((1, *image_shape)))
   return TrainState.create(
     apply_fn=model.apply,
-    params=variables["params"],
-    batch_stats=variables.get("batch_stats", {}),
+    **initial_variables(model, key, image_shape),
     tx=optimizer,
+    learning_rates=learning_rates,
   ).replace(step=jnp.zeros((), jnp.int32))

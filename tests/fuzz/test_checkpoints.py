@@ -34,7 +34,7 @@ NOTES = Tally(seconds=1.5, line_sums={"loss": 0.25}, line_steps=3).to_json()
 
 @pytest.fixture(scope="module")
 def state():
-  optimizer = sgd(OptimConfig(learning_rate=0.01), total_steps=10)
+  optimizer = sgd(OptimConfig())
   state = create_state(TinyNetwork(None), optimizer, jax.random.key(0), SHAPE)
   return state.replace(step=jnp.asarray(STEP, jnp.int32))
 

@@ -41,7 +41,7 @@ def whole(tmp_path_factory):
   run_dir = tmp_path_factory.mktemp("whole") / "run"
   run_dir.mkdir()
   setup = make_setup(CONFIG)
-  optimizer = sgd(CONFIG.optim, total_steps=1)
+  optimizer = sgd(CONFIG.optim)
   model, shape = make_model(CONFIG, setup), setup.spec.image_shape
   state = jax.eval_shape(lambda: create_state(model, optimizer, jax.random.key(0), shape))
   random = np.random.default_rng(0)

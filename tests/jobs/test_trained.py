@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import chex
 import numpy as np
 import pytest
@@ -22,3 +26,18 @@ def test_the_network_of_an_epoch_is_that_of_its_checkpoint(tmp_path, digits_dir)
   assert np.any(second != third)
   with pytest.raises(ValueError, match=r"no checkpoint of epoch 1; kept are: 2\.133, 3\.2, 4\.053"):
     load_trained(tmp_path, epoch=1)
+
+
+def test_a_network_is_loaded_where_there_are_fewer_devices(trained_run):
+  """It was trained on eight."""
+  code = (
+    "import sys, jax, numpy as np; from isomax_jax.jobs.trained import load_trained\n"
+    "variables = load_trained(sys.argv[1]).variables\n"
+    "print(jax.device_count(), repr(float(np.sum(variables['params']['head']['prototypes']))))"
+  )
+  answer = subprocess.run(
+    [sys.executable, "-c", code, trained_run],
+    env={**os.environ, "XLA_FLAGS": ""}, capture_output=True, text=True, check=True,
+  )  # fmt: skip
+  prototypes = load_trained(trained_run).variables["params"]["head"]["prototypes"]
+  assert answer.stdout.split() == ["1", repr(float(np.sum(prototypes)))]

@@ -13,7 +13,7 @@ from flax.traverse_util import flatten_dict
 from isomax_jax.heads import IsoMaxHead
 from isomax_jax.models import create_model
 from isomax_jax.training import OptimConfig, classification, create_state, train_step
-from isomax_jax.training.optim import sgd
+from isomax_jax.training.optim import learning_rates, sgd
 from isomax_jax.training.parallel import AXIS, make_runner
 from isomax_jax.typing import Batch
 from tests.models import networks
@@ -102,14 +102,17 @@ def test_a_step_is_the_same_through_pmap_and_sharded_and_on_one_device(name):
   def run(strategy, devices):
     axis_name = AXIS if strategy == "pmap" else None
     model = create_model(name, 10, axis_name=axis_name)
-    optimizer = sgd(OptimConfig(weight_decay=0.0, learning_rate=1e-3), total_steps=2)
+    optim = OptimConfig(weight_decay=0.0, learning_rate=1e-3)
     step = partial(
       train_step, objective=classification(prepare, entropic_scale=10.0), axis_name=axis_name
     )
     runner = make_runner(
       step, fetch, strategy=strategy, devices=jax.devices()[:devices], batch_size=4
     )
-    state = runner.replicate(create_state(model, optimizer, jax.random.key(0), (32, 32, 3)))
+    rates = learning_rates(optim, total_steps=2)
+    state = runner.replicate(
+      create_state(model, sgd(optim), jax.random.key(0), (32, 32, 3), learning_rates=rates)
+    )
     arguments = (
       runner.replicate(source),
       runner.place(np.arange(4, dtype=np.int32)[None]),

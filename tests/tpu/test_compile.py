@@ -118,6 +118,7 @@ def test_the_programs_are_what_a_tpu_should_run(target, strategy, network):
     run=RunConfig(strategy=strategy),
   )
   programs = train, forward, score = list(compile_programs(config, target))
+  assert train.steps == 125  # Of 300 epochs of 50,000 images in batches of 64.
   for program in programs:
     for text in (program.lowered.as_text(), program.compiled.as_text()):
       assert not re.search(r"callback|infeed|outfeed|is_host_transfer=true|f64", text)

@@ -8,7 +8,7 @@ import pytest
 
 from isomax_jax.data import resident
 from isomax_jax.training import OptimConfig, classification, create_state, train_step
-from isomax_jax.training.optim import sgd
+from isomax_jax.training.optim import learning_rates, sgd
 from tests.training.tiny import CLASSES, SHAPE, TinyNetwork, prepare
 
 
@@ -37,7 +37,9 @@ def make_state():
   """A state at step 0."""
 
   def make(axis_name=None, total_steps=10):
-    optimizer = sgd(OptimConfig(learning_rate=0.01), total_steps=total_steps)
-    return create_state(TinyNetwork(axis_name), optimizer, jax.random.key(0), SHAPE)
+    config = OptimConfig(learning_rate=0.01)
+    rates = learning_rates(config, total_steps=total_steps)
+    network, key = TinyNetwork(axis_name), jax.random.key(0)
+    return create_state(network, sgd(config), key, SHAPE, learning_rates=rates)
 
   return make

@@ -8,6 +8,8 @@ from types import SimpleNamespace
 import chex
 import jax
 import jax.numpy as jnp
+import optax
+import orbax.checkpoint as ocp
 import pytest
 
 from isomax_jax.training.checkpoints import MANIFEST, Checkpoints, DamagedCheckpoint, find_damage
@@ -59,6 +61,36 @@ def test_what_some_devices_save_others_restore(tmp_path, make_state, before, aft
   assert {leaf.sharding for leaf in jax.tree.leaves(restored.params)} == {sharding}
 
 
+def test_a_network_is_read_alone_whatever_trained_it(tmp_path, make_state, monkeypatch):
+  """The optimiser's arrays are not read, of the expected structure or of another."""
+  state = at(make_state(), 7)
+  adam = state.replace(opt_state=optax.adam(0.1).init(state.params))
+  read = []
+  for handler in (ocp.type_handlers.ArrayHandler, ocp.type_handlers.NumpyHandler):
+
+    async def deserialize(self, infos, args=None, original=handler.deserialize):
+      read.extend(info.name for info in infos)
+      return await original(self, infos, args)
+
+    monkeypatch.setattr(handler, "deserialize", deserialize)
+  for trained in (state, adam):
+    folder = tmp_path / str(trained is adam)
+    with contextlib.closing(Checkpoints(folder)) as checkpoints:
+      checkpoints.save(trained, {})
+    with contextlib.closing(Checkpoints(folder, read_only=True)) as checkpoints:
+      for variables in (jax.eval_shape(lambda: state.variables), state.variables):
+        read.clear()
+        restored = checkpoints.restore_variables(variables)
+        chex.assert_trees_all_equal(restored, state.variables)
+        assert len(read) == len(jax.tree.leaves(variables))
+        assert {name.partition(".")[0] for name in read} == {"params", "batch_stats"}
+  with (
+    contextlib.closing(Checkpoints(tmp_path / "True")) as checkpoints,
+    pytest.raises(ValueError, match=r"is not of this network: opt_state/1/0/trace"),
+  ):
+    checkpoints.restore(state)
+
+
 def test_notes_are_kept_as_they_were_when_saved(tmp_path, make_state):
   notes = {"sums": {"loss": 1.0}}
   with contextlib.closing(Checkpoints(tmp_path)) as checkpoints:
@@ -102,6 +134,11 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path, make_state):
       pytest.raises(ValueError, match=r"checkpoint 0 in .* is not of this network: "),
     ):
       checkpoints.restore_last(different)
+    with (
+      contextlib.closing(Checkpoints(tmp_path)) as checkpoints,
+      pytest.raises(ValueError, match=r"of this network: params/.* is .* there, .* here"),
+    ):
+      checkpoints.restore_variables(different.variables)
 
 
 def files_of(folder):
@@ -140,8 +177,12 @@ def test_damage_to_any_file_is_found_or_is_harmless(tmp_path, make_state, damage
         chex.assert_trees_all_equal(restored.params, expected.params)
         harmless.append(name.name)
       else:
-        with pytest.raises(DamagedCheckpoint, match=r"checkpoint 7 in .* is damaged: "):
-          checkpoints.restore(make_state(), step=7)
+        for restore, target in (
+          (checkpoints.restore, make_state()),
+          (checkpoints.restore_variables, make_state().variables),
+        ):
+          with pytest.raises(DamagedCheckpoint, match=r"checkpoint 7 in .* is damaged: "):
+            restore(target, step=7)
   # None of them holds anything that is restored; the manifest's last byte is a new line.
   assert set(harmless) <= {"_CHECKPOINT_METADATA", "commit_success.txt", MANIFEST}
 

@@ -50,11 +50,21 @@ def fit(
   validate=None,
   keep_best=False,
   draws=None,
+  lowered=None,
 ):
-  """Train in a folder to the end, from its last checkpoint if there is one."""
+  """Train in a folder to the end, from its last checkpoint if there is one.
+
+  ``lowered`` takes the number of steps of each program.
+  """
   runner = make_runner(
     step, resident.fetch, strategy="sharded", devices=jax.devices()[:1], batch_size=BATCH
   )
+
+  def lower(state, source, drawn, key):
+    if lowered is not None:
+      lowered.append(len(drawn.indices))
+    return runner.lower(state, source, drawn, key)
+
   state = runner.replicate(state)
   with contextlib.closing(
     Checkpoints(folder / "checkpoints", kept=2, keep_best=keep_best)
@@ -66,7 +76,7 @@ def fit(
     with JsonLinesWriter(folder / "metrics.jsonl", resume_step=int(state.step)) as writer:
       return loop.fit(
         state,
-        runner=runner,
+        runner=runner._replace(lower=lower),
         source=runner.replicate(examples),
         draws=draws or partial(_draws, len(examples.labels)),
         key=runner.replicate(jax.random.key(1)),
@@ -163,9 +173,33 @@ def steps_of(folder):
 
 def test_time_without_a_checkpoint_ends_with_one(tmp_path, examples, make_step, make_state):
   """None is due by steps; by time one is after each dispatch, of which the last two stay."""
-  options = {"checkpoint": 100, "checkpoint_seconds": 0.0, "per_dispatch": 5}
+  options = {"checkpoint": 100, "checkpoint_seconds": 0.0, "per_dispatch": 4}
   fit(tmp_path, make_state(), make_step(), examples, **options)
-  assert steps_of(tmp_path) == [10, 12]
+  assert steps_of(tmp_path) == [8, 12]
+
+
+def test_what_remains_of_a_run_goes_step_by_step(tmp_path, examples, make_step, make_state):
+  """Also of one that was stopped at a step that is no multiple: two programs do."""
+  folders = [tmp_path / name for name in ("whole", "stopped", "short")]
+  for folder in folders:
+    folder.mkdir()
+  whole, stopped, short = folders
+  programs = []
+  expected = fit(whole, make_state(), make_step(), examples, per_dispatch=5, lowered=programs)
+  assert programs == [5, 1]
+  assert [row["step"] for row in lines(whole)] == [5, 10, 12]
+
+  with pytest.raises(Interrupted, match="stopped at step 4 of 12"):
+    fit(stopped, make_state(), make_step(), examples, interruption=StopAt(3))
+  programs.clear()
+  actual = fit(stopped, make_state(), make_step(), examples, per_dispatch=5, lowered=programs)
+  assert programs == [5, 1]
+  assert [row["step"] for row in lines(stopped)] == [2, 4, 9, 10, 12]
+  chex.assert_trees_all_close(actual.params, expected.params, rtol=1e-4, atol=1e-6)
+
+  programs.clear()
+  fit(short, make_state(), make_step(), examples, per_dispatch=TOTAL + 1, lowered=programs)
+  assert programs == [1]
 
 
 def test_each_validation_is_saved_where_the_best_is_kept(tmp_path, examples, make_step, make_state):

@@ -1,9 +1,27 @@
+import chex
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 
 from isomax_jax.training import OptimConfig
-from isomax_jax.training.optim import sgd
+from isomax_jax.training.optim import learning_rates, sgd
+
+
+def train(optimizer, gradients, params, **extra):
+  """Return parameters and the optimiser's state after each update, as compiled code makes them."""
+
+  @jax.jit
+  def step(params, state, gradient, extra):
+    updates, state = optimizer.update(gradient, state, params, **extra)
+    return optax.apply_updates(params, updates), state
+
+  state, seen = optimizer.init(params), []
+  for gradient in gradients:
+    params, state = step(params, state, jnp.asarray(gradient, jnp.float32), extra)
+    seen.append((params, state))
+  return seen
 
 
 def test_steps_equal_sgd_written_out():
@@ -20,24 +38,43 @@ def test_steps_equal_sgd_written_out():
     weights = weights - rate * (decayed + 0.9 * buffer)
     expected.append(weights)
 
-  optimizer = sgd(config, total_steps=8)
-  params = jax.numpy.array([1.0, -2.0, 3.0])
-  state = optimizer.init(params)
-  for gradient, weights in zip(gradients, expected, strict=True):
-    updates, state = optimizer.update(jax.numpy.asarray(gradient, "float32"), state, params)
-    params = optax.apply_updates(params, updates)
+  rates = learning_rates(config, total_steps=8)
+  seen = train(sgd(config), gradients, jnp.array([1.0, -2.0, 3.0]), learning_rates=rates)
+  for (params, _), weights in zip(seen, expected, strict=True):
     np.testing.assert_allclose(params, weights, rtol=1e-5)
 
 
-def test_milestones_that_fall_together_decay_twice():
-  optimizer = sgd(OptimConfig(milestones=(0.5, 0.6), momentum=0.0, weight_decay=0.0), total_steps=2)
-  params = jax.numpy.ones(1)
-  state = optimizer.init(params)
-  rates = []
-  for _ in range(2):
-    updates, state = optimizer.update(jax.numpy.ones(1), state, params)
-    rates.append(-float(updates[0]))
-  np.testing.assert_allclose(rates, [0.1, 0.001], rtol=1e-6)
+@pytest.mark.parametrize(
+  ("milestones", "boundaries"),
+  [
+    ((1 / 2, 2 / 3, 5 / 6), {12: 0.3, 16: 0.3, 20: 0.3}),
+    ((5 / 6, 0.01), {0: 0.3, 20: 0.3}),  # In any order, and one before the first update.
+    ((0.49, 0.5, 0.51, 0.9), {12: 0.3 * 0.3 * 0.3, 22: 0.3}),  # Three round to the same step.
+    ((), {}),
+  ],
+)
+def test_every_bit_is_that_of_optax_with_the_schedule_built_in(milestones, boundaries):
+  """Rates, parameters and state, over a whole run."""
+  config = OptimConfig(learning_rate=0.07, decay=0.3, milestones=milestones)
+  schedule = optax.piecewise_constant_schedule(0.07, boundaries)
+  built_in = optax.chain(
+    optax.add_decayed_weights(config.weight_decay),
+    optax.sgd(schedule, momentum=config.momentum, nesterov=True),
+  )
+  gradients = np.random.default_rng(0).normal(size=(24, 3))
+  params = jnp.array([1.0, -2.0, 3.0])
+  rates = learning_rates(config, total_steps=24)
+  assert [leaf.dtype for leaf in rates] == [np.int32, np.float32]
+  chex.assert_trees_all_equal(
+    train(sgd(config), gradients, params, learning_rates=rates),
+    train(built_in, gradients, params),
+  )
+
+
+def test_a_state_without_learning_rates_says_so(make_state):
+  state = make_state().replace(learning_rates=())
+  with pytest.raises(TypeError, match=r"^learning_rates must be LearningRates, got \(\)$"):
+    state.apply_gradients(grads=state.params)
 
 
 def test_every_parameter_decays(make_state):
