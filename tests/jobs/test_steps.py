@@ -1,7 +1,9 @@
 import dataclasses
 from types import SimpleNamespace
 
+import jax
 import pytest
+from jax.experimental.compilation_cache.compilation_cache import reset_cache
 
 from isomax_jax.jobs import steps
 from isomax_jax.jobs.steps import count_steps, steps_per_dispatch
@@ -88,3 +90,25 @@ def test_runs_of_any_length_and_rate_are_one_program(lower_train, strategy):
   assert "stablehlo.while" in text
   assert lower_train(changed(epochs=300, learning_rate=0.02, decay=0.2)) == text
   assert lower_train(changed(momentum=0.8)) != text  # What is a constant does show.
+
+
+def test_a_second_run_of_another_length_finds_the_program_of_the_first(tmp_path, digits_dir):
+  cache = tmp_path / "cache"
+  options = "jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs"
+  before = [getattr(jax.config, option) for option in options]
+  for option, value in zip(options, (str(cache), 0.0), strict=True):
+    jax.config.update(option, value)
+  reset_cache()
+  try:
+    for epochs in (1, 2):
+      config = TrainConfig(
+        data=DataConfig(name="mnist_5k:0,1"),
+        optim=OptimConfig(epochs=epochs, batch_size=56),  # 5 and 10 steps
+        run=RunConfig(strategy="sharded", steps_per_dispatch=5),
+      )
+      train(config, tmp_path / f"run-{epochs}", data_dir=digits_dir)
+      assert len(list(cache.glob("jit_steps-*-cache"))) == 1
+  finally:
+    for option, value in zip(options, before, strict=True):
+      jax.config.update(option, value)
+    reset_cache()
