@@ -46,7 +46,9 @@ def pairwise_distance(features: Features, prototypes: Prototypes) -> Float[Array
 
   In float32 this holds for vectors of norms up to 1e18 and distances from 1e-14. Squares of
   larger ones overflow: such a distance is infinite or NaN, and so are its derivatives. Squares of
-  smaller ones underflow: such a distance may come out as small as zero, with a zero gradient.
+  smaller ones underflow: such a distance may come out as small as zero, with a zero gradient. A
+  feature vector beyond that spoils its own row and the prototypes' gradient; a prototype beyond it,
+  or one that is not finite, may make all distances and gradients NaN.
 
   With a symbolic batch (:mod:`jax.export`) and many classes, the program has no loop, which other
   runtimes may lack, and at most two distances a row are refined: among three or more prototypes
@@ -54,7 +56,8 @@ def pairwise_distance(features: Features, prototypes: Prototypes) -> Float[Array
   be, and the two nearest then have the bound of the others.
 
   Args:
-    features: Feature vectors, shape ``[..., features]``, floating; explicitly sharded ones too.
+    features: Feature vectors, shape ``[..., features]``, floating. Along explicit axes of a mesh
+      they may be sharded as a linear layer's input; so may the prototypes be, over classes too.
     prototypes: One prototype a class, shape ``[classes, features]``, floating.
 
   Returns:
@@ -62,7 +65,7 @@ def pairwise_distance(features: Features, prototypes: Prototypes) -> Float[Array
 
   Raises:
     TypeError: If an argument is not floating.
-    ValueError: If the shapes do not fit together.
+    ValueError: If the shapes do not fit together, or there is no class.
 
   Example:
     >>> import jax.numpy as jnp
@@ -88,18 +91,28 @@ def checked_vectors(features: Features, prototypes: Prototypes) -> tuple[jax.Arr
       f"{prototypes.shape}, got {features.shape}"
     )
   dtype = np.promote_types(features.dtype, prototypes.dtype)
-  return features.astype(dtype), _gather_components(prototypes.astype(dtype))
+  features, prototypes = features.astype(dtype), prototypes.astype(dtype)
+  return features, _lay_beside(features, prototypes)
 
 
-def _gather_components(prototypes: jax.Array) -> jax.Array:
-  """Return prototypes that are not sharded along their features: products would be ambiguous."""
-  sharding = jax.typeof(prototypes).sharding
-  of_classes, of_features = (*sharding.spec, None, None)[:2]
-  if of_features is None:
+def _lay_beside(features: jax.Array, prototypes: jax.Array) -> jax.Array:
+  """Return prototypes laid out so that explicitly sharded features can be compared with them.
+
+  Each lies whole on the mesh; classes stay sharded, unless along an axis that the features use.
+  """
+  of_features, of_prototypes = (jax.typeof(array).sharding for array in (features, prototypes))
+  mesh = of_prototypes.mesh if of_features.mesh.empty else of_features.mesh
+  if AxisType.Explicit not in mesh.axis_types:
     return prototypes
-  return jax.sharding.reshard(
-    prototypes, NamedSharding(sharding.mesh, PartitionSpec(of_classes, None))
-  )
+  classes, _ = (*of_prototypes.spec, None, None)[:2]
+  used = {axis for axes in of_features.spec for axis in _names(axes)}
+  classes = None if used & set(_names(classes)) else classes
+  return jax.sharding.reshard(prototypes, NamedSharding(mesh, PartitionSpec(classes, None)))
+
+
+def _names(axes: str | tuple[str, ...] | None) -> tuple[str, ...]:
+  """Return the mesh axes that an array's axis is sharded along."""
+  return (axes,) if isinstance(axes, str) else axes or ()
 
 
 # Features [..., features] and prototypes [classes, features] to distances [..., classes].
@@ -235,8 +248,7 @@ def _squares(vectors: jax.Array) -> jax.Array:
 
 def _take(prototypes: jax.Array, chosen: jax.Array) -> jax.Array:
   """Return the chosen prototypes, shape ``[..., features]``."""
-  meshes = (jax.typeof(array).sharding.mesh for array in (prototypes, chosen))
-  if all(AxisType.Explicit not in mesh.axis_types for mesh in meshes):
+  if AxisType.Explicit not in jax.typeof(prototypes).sharding.mesh.axis_types:
     return prototypes[chosen]
   # Which sharding a gather has to be told, and vmap hides it; of a product it follows.
   is_chosen = is_class(chosen, len(prototypes)).astype(prototypes.dtype)

@@ -14,7 +14,8 @@ def isomax_logits(features: Features, prototypes: Prototypes) -> Logits:
 
   .. math:: L_j = -\lVert f - p_j \rVert
 
-  The distance is not squared. Prototypes are ordinary parameters that start at zero.
+  The distance is not squared; how exact it is, and for which vectors, stands with
+  :func:`pairwise_distance`. Prototypes are ordinary parameters that start at zero.
 
   Args:
     features: Feature vectors, shape ``[..., features]``, floating.

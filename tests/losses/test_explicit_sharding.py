@@ -82,6 +82,8 @@ LAYOUTS_OF_OURS = {
   "classes": (TWO, P("a"), P("b"), P("a")),
   "components of both": (TWO, P("a", None, "b"), P(None, "b"), P("a")),
   "labels alone": (TWO, P(), P(), P("a")),
+  "classes along an axis of the rows": (TWO, P("a"), P("a"), P("a")),
+  "classes along the axis of components": (TWO, P(None, None, "a"), P("a"), P()),
 }
 
 
@@ -152,12 +154,12 @@ def test_gradients_outside_jit(name):
   chex.assert_trees_all_close(gradients, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_prototypes_that_lie_on_no_mesh():
-  _, (features, _, labels) = arguments(LAYOUTS["both leading axes"])
+@pytest.mark.parametrize("layout", ["both leading axes", "components of features"])
+@pytest.mark.parametrize("name", ["isomax, direct", "isomax, product", "isomax+"])
+def test_prototypes_that_lie_on_no_mesh(name, layout):
+  _, (features, _, labels) = arguments(LAYOUTS[layout])
   _, prototypes, _ = arguments()
-  function = jax.jit(FUNCTIONS["isomax, product"])
-  expected = function(*arguments())
-  np.testing.assert_allclose(function(features, prototypes, labels), expected, rtol=1e-5)
+  jax.jit(jax.value_and_grad(FUNCTIONS[name], (0, 1))).trace(features, prototypes, labels)
 
 
 def test_guarantee_of_what_is_refined():
