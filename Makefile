@@ -36,7 +36,8 @@ bench: $(VENV)/.bench
 
 # A stamp for each set of extras, out of date once the metadata change.
 $(VENV)/.%: setup.cfg pyproject.toml
-	test -x $(BIN)/python || $(or $(PYTHON),$(error no Python here can make an environment: name one \
-	  that has venv and ensurepip, as in make PYTHON=/usr/bin/python3)) -m venv $(VENV)
+	@test -x $(BIN)/python || test -n "$(PYTHON)" || { echo "no Python here can make an environment: \
+	name one that has venv and ensurepip, as in make PYTHON=/usr/bin/python3" >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
 	touch $@

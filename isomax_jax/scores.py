@@ -6,8 +6,7 @@ Each takes logits as the network gives them at inference, without an entropic sc
 import jax
 import jax.numpy as jnp
 
-from isomax_jax import _checks
-from isomax_jax._arrays import is_class
+from isomax_jax import _arrays, _checks
 from isomax_jax.typing import Logits, Scores
 
 
@@ -194,7 +193,7 @@ def _logits(logits: Logits) -> jax.Array:
 def _is_maximum(logits: jax.Array) -> jax.Array:
   """Return where the first of the largest logits is, shape ``[..., classes]``, boolean."""
   # By index: jaxlib 0.10 can give a wrong gradient of jnp.max in a program for several devices.
-  return is_class(jnp.argmax(logits, axis=-1), logits.shape[-1])
+  return _arrays.is_class(jnp.argmax(logits, axis=-1), logits.shape[-1])
 
 
 def _gaps_and_log_others(logits: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -88,7 +88,7 @@ def _compile_form(form: Callable[..., jax.Array], *arguments: jax.Array) -> Call
   forms = _distances._Forms(*[form] * len(_distances._Forms._fields))
 
   def loss(features: jax.Array, prototypes: jax.Array, labels: jax.Array) -> jax.Array:
-    logits = -_distances._distances(forms, features, prototypes)
+    logits = -_distances._distances(lambda *shapes: forms, features, prototypes)
     return scaled_cross_entropy(logits, labels, entropic_scale=ENTROPIC_SCALE).mean()
 
   return jax.jit(jax.value_and_grad(loss, (0, 1))).lower(*arguments).compile()

@@ -143,7 +143,10 @@ def _prepared_folder(spec: DataSpec, data_dir: str | os.PathLike[str] | None) ->
   """Return the set's folder, which is prepared on the spot if nothing must be fetched for it."""
   root = data_root(data_dir)
   if spec.archives and not set_folder(root, spec.name, spec.version).exists():
-    raise ValueError(f"{spec.name} is not prepared in {root}: run isomax-jax prepare {spec.name}")
+    raise ValueError(
+      f"{spec.name} is not prepared in {root}: run isomax-jax prepare {spec.name}, or copy its "
+      "folder there from where it was prepared"
+    )
   return prepare(spec.name, data_dir=data_dir)
 
 

@@ -66,7 +66,8 @@ def _cross_entropy_jvp(primals, tangents):
   # The derivative by the margin keeps its digits where 1 - p cancels, in one pass over the classes.
   logits, labels = primals
   margin, others, log_others = _margin(logits, labels)
-  gradient = jnp.exp(others - log_others[..., None]) - is_class(labels, logits.shape[-1])
+  is_label = is_class(labels, logits.shape[-1]).astype(logits.dtype)
+  gradient = jnp.exp(others - log_others[..., None]) - is_label
   gradient = jax.nn.sigmoid(-margin)[..., None] * gradient
   return jax.nn.softplus(-margin), jnp.sum(gradient * tangents[0], axis=-1)
 

@@ -25,8 +25,8 @@ _WELL_CONDITIONED = 0.05
 # 64 × 100 × 512 .4 ms; 1,024 × 100 × 512 would take twenty times as long. Accelerators fuse the
 # difference into its sum; their bounds are estimates.
 _LARGEST_DIRECT = {"cpu": 2**22, "cuda": 2**29, "tpu": 2**29}
-# Rows that there are at least, as far as the choice goes: vmap hides how many, and so does the
-# symbolic batch of an export.
+# Rows that there are at least, as far as the choice goes; the symbolic batch of an export counts as
+# so many.
 _FEWEST_ROWS = 64
 
 
@@ -74,7 +74,7 @@ def pairwise_distance(features: Features, prototypes: Prototypes) -> Float[Array
     [4. 5.]
   """
   features, prototypes = checked_vectors(features, prototypes)
-  return _distances(_choose_forms(features.shape, prototypes.shape), features, prototypes)
+  return _distances(_choose_forms, features, prototypes)
 
 
 def checked_vectors(features: Features, prototypes: Prototypes) -> tuple[jax.Array, jax.Array]:
@@ -130,6 +130,8 @@ class _Forms(NamedTuple):
 def _choose_forms(features_shape: tuple[int, ...], prototypes_shape: tuple[int, int]) -> _Forms:
   """Choose by what is known of the sizes when a program is traced."""
   *batch, _ = features_shape
+  if not all(isinstance(size, int) for size in prototypes_shape):
+    return _Forms(*[_by_product_without_loop] * len(_LARGEST_DIRECT))
   if not all(isinstance(size, int) for size in batch):
     # One form for every platform: what is exported may be translated to other runtimes.
     components = _FEWEST_ROWS * math.prod(prototypes_shape)
@@ -145,20 +147,43 @@ def _choose_forms(features_shape: tuple[int, ...], prototypes_shape: tuple[int, 
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
-@functools.partial(jax.jit, static_argnums=0)  # or each call outside jit compiles the loop anew
-def _distances(forms: _Forms, features: jax.Array, prototypes: jax.Array) -> jax.Array:
+def _distances(
+  choose: Callable[..., _Forms], features: jax.Array, prototypes: jax.Array
+) -> jax.Array:
   """Return distances ``[..., classes]`` of ``[..., features]`` to ``[classes, features]``."""
+
+  @jax.custom_batching.custom_vmap
+  def distances(features, prototypes):
+    return _by_forms(choose(features.shape, prototypes.shape), features, prototypes)
+
+  @distances.def_vmap
+  def _(axis_size, in_batched, features, prototypes):
+    # Rows that are mapped over are rows all the same: the choice is made anew.
+    rows_mapped, prototypes_mapped = in_batched
+    if not prototypes_mapped:
+      return distances(features, prototypes), True
+    shape = features.shape if rows_mapped else (axis_size, *features.shape)
+    forms = choose(shape, prototypes.shape[1:])
+    mapped = jax.vmap(functools.partial(_by_forms, forms), (0 if rows_mapped else None, 0))
+    return mapped(features, prototypes), True
+
+  return distances(features, prototypes)
+
+
+@functools.partial(jax.jit, static_argnums=0)  # or each call outside jit compiles the loop anew
+def _by_forms(forms: _Forms, features: jax.Array, prototypes: jax.Array) -> jax.Array:
+  """Return distances by the form of the platform that it is compiled for."""
   if len(set(forms)) == 1:
     return forms.cpu(features, prototypes)
   return lax.platform_dependent(features, prototypes, **forms._asdict(), default=forms.cuda)
 
 
 @_distances.defjvp
-def _distances_jvp(forms, primals, tangents):
+def _distances_jvp(choose, primals, tangents):
   # Two matmuls forward and, transposed, two backward: with w = g / d the cotangent of f is
   # f Σ_j w_j + w q. Differencing every pair instead takes a [..., classes, features] array.
   features_dot, prototypes_dot = tangents
-  distances = _distances(forms, *primals)
+  distances = _distances(choose, *primals)
   f, q = _centre(*primals)
   f_dot, q_dot = features_dot, -prototypes_dot
   along = (
@@ -212,7 +237,7 @@ def _by_product(
     # What lies above two refined distances for certain is not among the two nearest.
     beyond = lower_bound(distances) > second
     distances = jnp.where(beyond, jnp.abs(distances), distances)
-    distances = jnp.where(is_class(chosen, len(prototypes)), jnp.sqrt(direct), distances)
+    distances = jnp.where(is_class(chosen, prototypes.shape[0]), jnp.sqrt(direct), distances)
     return distances, nearest, second, jnp.any(distances < 0)
 
   squared = jnp.maximum(2 * products + of_features + of_prototypes, 0)
@@ -238,7 +263,13 @@ def _centre(features: jax.Array, prototypes: jax.Array) -> tuple[jax.Array, jax.
   Distances do not change, and a far-off cluster does not cancel. With this sign of the second
   no product below is subtracted, so that no negated copy of ``[..., classes]`` is made.
   """
-  centre = lax.stop_gradient(jnp.mean(prototypes, axis=0))
+  # By products, which compilers take once. A sum they may take for each of its uses, in another
+  # order each time, and between two means there can be as much as between two prototypes. The
+  # second product is of what the first left over, so that the mean is as near as the prototypes.
+  shares = jnp.full(prototypes.shape[:1], 1 / prototypes.shape[0], prototypes.dtype)
+  mean = functools.partial(jnp.matmul, shares, precision=lax.Precision.HIGHEST)
+  centre = mean(prototypes)
+  centre = lax.optimization_barrier(lax.stop_gradient(centre + mean(prototypes - centre[None, :])))
   return features - add_leading_axes(centre, features.ndim), centre[None, :] - prototypes
 
 
@@ -251,5 +282,5 @@ def _take(prototypes: jax.Array, chosen: jax.Array) -> jax.Array:
   if AxisType.Explicit not in jax.typeof(prototypes).sharding.mesh.axis_types:
     return prototypes[chosen]
   # Which sharding a gather has to be told, and vmap hides it; of a product it follows.
-  is_chosen = is_class(chosen, len(prototypes)).astype(prototypes.dtype)
+  is_chosen = is_class(chosen, prototypes.shape[0]).astype(prototypes.dtype)
   return jnp.matmul(is_chosen, prototypes, precision=lax.Precision.HIGHEST)

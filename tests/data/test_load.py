@@ -82,7 +82,7 @@ def test_stored_set_must_be_as_specified(change, message, data_dir, monkeypatch)
 
 
 def test_what_must_be_fetched_is_not_fetched_by_the_way(tmp_path):
-  message = rf"^cifar10 is not prepared in {tmp_path}: run isomax-jax prepare cifar10$"
+  message = rf"^cifar10 is not prepared in {tmp_path}: run isomax-jax prepare cifar10, or copy "
   for function in (load, open_split):
     with pytest.raises(ValueError, match=message):
       function("cifar10", "test", data_dir=tmp_path)

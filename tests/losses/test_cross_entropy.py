@@ -310,3 +310,9 @@ def test_bad_arguments(arguments, options, error, message):
 def test_traced_scale_must_be_a_scalar():
   with pytest.raises(ValueError, match=f"^{re.escape(SCALE)}"):
     jitted(LOGITS, LABELS, entropic_scale=jnp.ones((2, 1)))
+
+
+def test_dtypes_are_promoted_by_nobody_else():
+  with jax.numpy_dtype_promotion("strict"):
+    gradient = jax.grad(lambda logits: scaled_cross_entropy(logits, jnp.arange(3)).sum())
+    assert np.isfinite(gradient(jnp.ones((3, 4)))).all()

@@ -35,7 +35,7 @@ def one_form(**forms):
 
   def distance(features, prototypes):
     vectors = _distances.checked_vectors(features, prototypes)
-    return _distances._distances(_distances._Forms(**forms), *vectors)
+    return _distances._distances(lambda *shapes: _distances._Forms(**forms), *vectors)
 
   return distance
 
@@ -88,6 +88,14 @@ def unit(generator, *shape):
   return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
 
 
+def collapsed(rows, classes, width):
+  """Return prototypes that are one but for the last digits, and features beside them."""
+  generator = np.random.default_rng(0)
+  spread = 1 + 1e-6 * generator.normal(size=(classes, width))
+  prototypes = np.float32(generator.normal(size=width) * spread)
+  return np.float32(np.float64(prototypes[:rows]) * (1 + 1e-7)), prototypes
+
+
 def hard_cases(width):
   """Yield name, features ``[16, width]``, prototypes ``[24, width]``, all float32."""
   generator = np.random.default_rng(width)
@@ -130,6 +138,13 @@ def test_guarantee_in_hard_cases(compiled, width):
       assert_guaranteed(compiled(features, prototypes), features, prototypes)
     except AssertionError as error:
       raise AssertionError(f"{name}: {error}") from None
+
+
+# At these sizes a compiler takes the mean prototype twice, and not in one order.
+@pytest.mark.parametrize("sizes", [(64, 200, 500), (64, 1000, 2000), (8, 12, 3000)])
+def test_guarantee_for_prototypes_that_have_collapsed(compiled, sizes):
+  features, prototypes = collapsed(*sizes)
+  assert_guaranteed(compiled(features, prototypes), features, prototypes)
 
 
 @pytest.mark.parametrize("variant", sorted(VARIANTS))
@@ -435,6 +450,18 @@ def test_form_changes_at_the_bound_of_each_platform(platform):
       assert count_whiles(program) == more, f"{rows} rows, {classes + more} classes"
 
 
+@pytest.mark.parametrize("prototypes_mapped", [False, True])
+def test_rows_that_are_mapped_over_count(prototypes_mapped):
+  rows, classes, width = 8192, 128, 512  # of which 64 would be differenced directly
+  mapped = jax.vmap(pairwise_distance, (0, 0 if prototypes_mapped else None))
+  prototypes = (rows // 64,) * prototypes_mapped + (classes, width)
+  shapes = [
+    jax.ShapeDtypeStruct(shape, jnp.float32) for shape in ((rows // 64, 64, width), prototypes)
+  ]
+  assert count_whiles(lower(mapped, *shapes, platform="cpu")) == 1
+  assert count_whiles(lower(mapped, *shapes, platform="cuda")) == 0
+
+
 def test_guarantee_on_both_sides_of_the_bound():
   generator = np.random.default_rng(0)
   classes = _distances._LARGEST_DIRECT["cpu"] // (64 * 512)
@@ -462,6 +489,15 @@ def exported(function, width, classes, **options):
     jax.ShapeDtypeStruct(shape, jnp.float32) for shape in ((batch, width), (classes, width))
   )
   return jax.export.export(jax.jit(function), **options)(*shapes)
+
+
+def test_symbolic_classes():
+  batch, classes = jax.export.symbolic_shape("batch, classes")
+  shapes = [jax.ShapeDtypeStruct((size, 8), jnp.float32) for size in (batch, classes)]
+  function = jax.export.export(jax.jit(pairwise_distance))(*shapes)
+  assert "stablehlo.while" not in function.mlir_module()
+  features, prototypes = (np.float32(unit(np.random.default_rng(0), n, 8)) for n in (3, 5))
+  assert_guaranteed(function.call(features, prototypes), features, prototypes)
 
 
 @pytest.mark.parametrize("classes", [128, 129])
