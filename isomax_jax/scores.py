@@ -127,7 +127,8 @@ def max_logit(logits: Logits) -> Scores:
     *Scaling Out-of-Distribution Detection for Real-World Settings*, for linear heads.
   """
   logits = _logits(logits)
-  return jnp.sum(jnp.where(_is_maximum(logits), logits, 0), axis=-1)
+  # By index: jaxlib 0.10 can give a wrong gradient of jnp.max in a program for several devices.
+  return _arrays.value_of_class(logits, jnp.argmax(logits, axis=-1))
 
 
 def energy(logits: Logits, *, temperature: float = 1.0) -> Scores:
@@ -190,18 +191,12 @@ def _logits(logits: Logits) -> jax.Array:
   return logits
 
 
-def _is_maximum(logits: jax.Array) -> jax.Array:
-  """Return where the first of the largest logits is, shape ``[..., classes]``, boolean."""
-  # By index: jaxlib 0.10 can give a wrong gradient of jnp.max in a program for several devices.
-  return _arrays.is_class(jnp.argmax(logits, axis=-1), logits.shape[-1])
-
-
 def _gaps_and_log_others(logits: jax.Array) -> tuple[jax.Array, jax.Array]:
   """Return logits less the largest, and the log of the other classes' mass relative to it.
 
   With the largest left out of the sum, a mass of the others of 1e-30 keeps all its digits.
   """
-  is_maximum = _is_maximum(logits)
+  is_maximum = _arrays.is_class(jnp.argmax(logits, axis=-1), logits.shape[-1])
   maximum = jnp.sum(jnp.where(is_maximum, logits, 0), axis=-1, keepdims=True)
   # The constant zero, rather than a difference that is zero, has no rounding in its derivative.
   gaps = jnp.where(is_maximum, 0, logits - maximum)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from isomax_jax import _checks
-from isomax_jax._arrays import is_class
+from isomax_jax._arrays import is_class, value_of_class
 from isomax_jax.typing import Labels, Logits, Scores
 
 
@@ -78,5 +78,4 @@ def _margin(logits: jax.Array, labels: jax.Array) -> tuple[jax.Array, jax.Array,
   # A finite stand-in for -inf: with a single class there is no other, and 0 · inf is NaN.
   others = jnp.where(is_label, jnp.finfo(logits.dtype).min, logits)
   log_others = jax.nn.logsumexp(others, axis=-1)
-  label_logits = jnp.sum(jnp.where(is_label, logits, 0), axis=-1)
-  return label_logits - log_others, others, log_others
+  return value_of_class(logits, labels) - log_others, others, log_others

@@ -13,7 +13,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float
 
 from isomax_jax import _checks
-from isomax_jax._arrays import add_leading_axes, is_class
+from isomax_jax._arrays import add_leading_axes, is_class, is_explicitly_sharded
 from isomax_jax.typing import Features, Prototypes
 
 # A float32 matmul gives |f|² + |p|² - 2 f·p within about this fraction of |f|² + |p|².
@@ -263,14 +263,16 @@ def _centre(features: jax.Array, prototypes: jax.Array) -> tuple[jax.Array, jax.
   Distances do not change, and a far-off cluster does not cancel. With this sign of the second
   no product below is subtracted, so that no negated copy of ``[..., classes]`` is made.
   """
-  # By products, which compilers take once. A sum they may take for each of its uses, in another
-  # order each time, and between two means there can be as much as between two prototypes. The
-  # second product is of what the first left over, so that the mean is as near as the prototypes.
+  # The mean is taken in two steps. The first is a product, which compilers take once; a sum they
+  # may take for each of its uses, in another order each time, and between two such means there can
+  # be as much as between two prototypes. What is left over may be taken twice, since it is small.
   shares = jnp.full(prototypes.shape[:1], 1 / prototypes.shape[0], prototypes.dtype)
-  mean = functools.partial(jnp.matmul, shares, precision=lax.Precision.HIGHEST)
-  centre = mean(prototypes)
-  centre = lax.optimization_barrier(lax.stop_gradient(centre + mean(prototypes - centre[None, :])))
-  return features - add_leading_axes(centre, features.ndim), centre[None, :] - prototypes
+  near = jnp.matmul(shares, prototypes, precision=lax.Precision.HIGHEST)
+  near = lax.optimization_barrier(lax.stop_gradient(near))
+  rest = lax.stop_gradient(jnp.mean(prototypes - near[None, :], axis=0))
+  features = features - add_leading_axes(near, features.ndim)
+  prototypes = near[None, :] - prototypes
+  return features - add_leading_axes(rest, features.ndim), prototypes + rest[None, :]
 
 
 def _squares(vectors: jax.Array) -> jax.Array:
@@ -279,7 +281,7 @@ def _squares(vectors: jax.Array) -> jax.Array:
 
 def _take(prototypes: jax.Array, chosen: jax.Array) -> jax.Array:
   """Return the chosen prototypes, shape ``[..., features]``."""
-  if AxisType.Explicit not in jax.typeof(prototypes).sharding.mesh.axis_types:
+  if not is_explicitly_sharded(prototypes):
     return prototypes[chosen]
   # Which sharding a gather has to be told, and vmap hides it; of a product it follows.
   is_chosen = is_class(chosen, prototypes.shape[0]).astype(prototypes.dtype)
