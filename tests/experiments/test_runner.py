@@ -75,6 +75,7 @@ def killed(tmp_path_factory, digits_dir):
   process.communicate()
   before = {
     "step": read_log(second)[-1]["step"],
+    "saved": Checkpoints(second / "checkpoints", read_only=True).latest_step() or 0,
     "records": read_records(workdir / "tiny.jsonl"),
     "first": (first / "metrics.jsonl").stat().st_mtime_ns,
   }
@@ -92,13 +93,14 @@ def test_a_killed_experiment_repeats_no_finished_cell(killed):
   assert (first / "metrics.jsonl").stat().st_mtime_ns == before["first"]
 
 
-def test_a_killed_training_loses_an_interval_at_most(killed):
+def test_a_killed_training_goes_on_from_its_last_checkpoint(killed):
   workdir, before = killed
   log = read_log(run_dirs(workdir)[1])
   assert [line["step"] for line in log] == list(range(5, 121, 5))
   starts = [line["step"] - STEPS_PER_EPOCH for line in log if "compile_seconds" in line]
-  assert starts[0] == 0
-  assert 0 < before["step"] - INTERVAL <= starts[1] <= before["step"]
+  assert starts == [0, before["saved"]]
+  # The last checkpoint of those that were due may still have been on its way to the disk.
+  assert 0 < before["step"] - 2 * INTERVAL < before["saved"] <= before["step"]
 
 
 def test_a_finished_experiment_does_nothing(killed, digits_dir):
