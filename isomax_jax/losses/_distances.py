@@ -147,6 +147,7 @@ def _choose_forms(features_shape: tuple[int, ...], prototypes_shape: tuple[int, 
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+@functools.partial(jax.jit, static_argnums=0)  # or each call outside jit compiles the loop anew
 def _distances(
   choose: Callable[..., _Forms], features: jax.Array, prototypes: jax.Array
 ) -> jax.Array:
@@ -170,7 +171,6 @@ def _distances(
   return distances(features, prototypes)
 
 
-@functools.partial(jax.jit, static_argnums=0)  # or each call outside jit compiles the loop anew
 def _by_forms(forms: _Forms, features: jax.Array, prototypes: jax.Array) -> jax.Array:
   """Return distances by the form of the platform that it is compiled for."""
   if len(set(forms)) == 1:
