@@ -146,7 +146,7 @@ class Checkpoints:
       The state and its notes.
 
     Raises:
-      FileNotFoundError: If there is none.
+      FileNotFoundError: If there is none, or none of that step.
       DamagedCheckpoint: If its files are not those that were written.
       ValueError: If its arrays are not those of ``state``.
     """
@@ -166,7 +166,7 @@ class Checkpoints:
       The checkpoint's, on the devices of ``variables``; NumPy arrays where it says no devices.
 
     Raises:
-      FileNotFoundError: If there is none.
+      FileNotFoundError: If there is none, or none of that step.
       DamagedCheckpoint: If its files, of any part, are not those that were written.
       ValueError: If its arrays are not those of ``variables``.
     """
@@ -181,6 +181,9 @@ class Checkpoints:
     step = self._manager.latest_step() if step is None else step
     if step is None:
       raise FileNotFoundError(f"no checkpoint in {self._directory}")
+    if not (self._directory / str(step)).is_dir():
+      kept = ", ".join(map(str, self.steps())) or "none"
+      raise FileNotFoundError(f"no checkpoint {step} in {self._directory}; kept are: {kept}")
     damage = find_damage(self._directory / str(step))
     if damage:
       raise DamagedCheckpoint(f"checkpoint {step} in {self._directory} is damaged: {damage}")

@@ -123,6 +123,15 @@ def test_nothing_to_restore_is_an_error(tmp_path, make_state):
     checkpoints.restore(make_state())
 
 
+def test_a_step_that_is_not_there_is_not_called_damaged(tmp_path, make_state):
+  save(tmp_path, make_state, [3, 5])
+  with (
+    contextlib.closing(Checkpoints(tmp_path)) as checkpoints,
+    pytest.raises(FileNotFoundError, match=r"no checkpoint 4 in .*; kept are: 3, 5"),
+  ):
+    checkpoints.restore(make_state(), step=4)
+
+
 def test_a_checkpoint_of_another_network_is_refused(tmp_path, make_state):
   state = make_state()
   save(tmp_path, make_state, [0])
