@@ -44,6 +44,10 @@ def pairwise_distance(features: Features, prototypes: Prototypes) -> Float[Array
   :math:`10^{-6} (\lVert f - c \rVert + \lVert p_j - c \rVert)`; at :math:`f = p_j`, where the
   norm has none, it is zero.
 
+  Sizes for which differencing every pair would take long go by a matrix product. There, prototypes
+  so close together that it cannot tell which are a row's two nearest cost a pass over all rows
+  each, so that hundreds of them take many times as long.
+
   In float32 this holds for vectors of norms up to 1e18 and distances from 1e-14. Squares of
   larger ones overflow: such a distance is infinite or NaN, and so are its derivatives. Squares of
   smaller ones underflow: such a distance may come out as small as zero, with a zero gradient. A
