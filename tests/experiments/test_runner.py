@@ -1,3 +1,4 @@
+import contextlib
 import dataclasses
 import json
 import os
@@ -73,9 +74,11 @@ def killed(tmp_path_factory, digits_dir):
   wait_for(lambda: len(read_log(second)) >= 14, process)
   os.killpg(process.pid, signal.SIGKILL)
   process.communicate()
+  with contextlib.closing(Checkpoints(second / "checkpoints", read_only=True)) as checkpoints:
+    saved = checkpoints.latest_step()
   before = {
     "step": read_log(second)[-1]["step"],
-    "saved": Checkpoints(second / "checkpoints", read_only=True).latest_step() or 0,
+    "saved": saved,
     "records": read_records(workdir / "tiny.jsonl"),
     "first": (first / "metrics.jsonl").stat().st_mtime_ns,
   }

@@ -13,38 +13,25 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from isomax_jax.losses import (
-  _distances,
-  isomax_logits,
-  pairwise_distance,
-  scaled_cross_entropy,
-)
+from isomax_jax.losses import pairwise_distance
 from tests import oracles
+from tests.distances import (
+  CLASSES,
+  DISTANCES,
+  ROWS,
+  as_float32,
+  assert_guaranteed,
+  collapsed,
+  hard_cases,
+  spread,
+  unit,
+)
 from tests.programs import dot_precisions
 from tests.variants import MAPPED, VARIANTS
 
-ROWS, CLASSES = 16, 24
 WIDTHS = (1, 2, 8, 64, 512, 2048)
 
-
 jitted = jax.jit(pairwise_distance)
-
-
-def one_form(**forms):
-  """Return the distance by given forms, whatever the sizes."""
-
-  def distance(features, prototypes):
-    vectors = _distances.checked_vectors(features, prototypes)
-    return _distances._distances(lambda *shapes: _distances._Forms(**forms), *vectors)
-
-  return distance
-
-
-DISTANCES = {
-  "direct": one_form(**dict.fromkeys(("cpu", "cuda", "tpu"), _distances._direct)),
-  # With another form elsewhere, as between the bounds of two platforms.
-  "product": one_form(cpu=_distances._by_product, cuda=_distances._direct, tpu=_distances._direct),
-}
 
 
 @pytest.fixture(scope="module", params=DISTANCES)
@@ -60,75 +47,6 @@ def compiled(distance):
 def value_and_gradients(distance, features, prototypes, cotangent):
   distances, pull_back = jax.vjp(distance, features, prototypes)
   return distances, *pull_back(cotangent)
-
-
-def spread(features, prototypes):
-  """Return ``‖f - c‖`` and ``‖p - c‖`` with the mean prototype ``c``, shapes [B, 1] and [1, C]."""
-  features, prototypes = np.float64(features), np.float64(prototypes)
-  centre = prototypes.mean(0)
-  return (
-    np.linalg.norm(features - centre, axis=-1)[:, None],
-    np.linalg.norm(prototypes - centre, axis=-1)[None, :],
-  )
-
-
-def assert_guaranteed(distances, features, prototypes):
-  distances, exact = np.float64(distances), oracles.distances(features, prototypes)
-  of_features, of_prototypes = spread(features, prototypes)
-  two = np.argsort(exact, axis=-1)[:, :2]
-  near, exact_near = (np.take_along_axis(d, two, axis=-1) for d in (distances, exact))
-  np.testing.assert_allclose(near, exact_near, rtol=1e-5, atol=0, err_msg="the two nearest")
-  error = np.abs(distances - exact) * exact
-  allowed = 1e-6 * (of_features**2 + of_prototypes**2)
-  assert (error <= allowed).all(), f"{(error / np.maximum(allowed, 1e-300)).max()} of the bound"
-
-
-def unit(generator, *shape):
-  vectors = generator.normal(size=shape)
-  return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
-
-
-def collapsed(rows, classes, width):
-  """Return prototypes that are one but for the last digits, and features beside them."""
-  generator = np.random.default_rng(0)
-  spread = 1 + 1e-6 * generator.normal(size=(classes, width))
-  prototypes = np.float32(generator.normal(size=width) * spread)
-  return np.float32(np.float64(prototypes[:rows]) * (1 + 1e-7)), prototypes
-
-
-def hard_cases(width):
-  """Yield name, features ``[16, width]``, prototypes ``[24, width]``, all float32."""
-  generator = np.random.default_rng(width)
-  features = generator.normal(size=(ROWS, width))
-  prototypes = generator.normal(size=(CLASSES, width))
-  yield "random", features, prototypes
-  yield "rectified", np.maximum(features, 0), np.abs(prototypes)
-  yield "large", 1e4 * features, 1e4 * prototypes
-  yield "small", 1e-6 * features, 1e-6 * prototypes
-  yield "small features, prototypes at zero", 1e-6 * features, 0 * prototypes
-  yield "all prototypes equal", features, np.broadcast_to(prototypes[0], prototypes.shape)
-  yield "all one point", 0 * features + prototypes[0], 0 * prototypes + prototypes[0]
-  yield "a cluster 1e4 away", features + 1e4, prototypes + 1e4
-  yield "half the prototypes far away", features, prototypes + 1e4 * (np.arange(24) % 2)[:, None]
-  yield "prototypes far from features", features, prototypes + 1e4
-  yield "duplicates", features, prototypes[np.arange(CLASSES) // 3]
-  yield "on prototypes", prototypes[:ROWS], prototypes
-  yield "on duplicates", prototypes[np.arange(ROWS) // 3], prototypes[np.arange(CLASSES) // 3]
-  on_sphere = unit(generator, CLASSES, width)
-  for distance in (1e-1, 1e-2, 1e-3, 1e-4, 1e-5):
-    yield f"at {distance:g}", on_sphere[:ROWS] + distance * unit(generator, ROWS, width), on_sphere
-  for several in (2, 3, 10):
-    for distance in (1e-1, 1e-3, 1e-5):
-      crowded = on_sphere.copy()
-      crowded[:several] = on_sphere[0] + distance * unit(generator, several, width)
-      close = np.tile(on_sphere[:1], (ROWS, 1))
-      yield f"{several} prototypes at {distance:g}", close, crowded
-
-
-def as_float32(cases):
-  return [
-    (name, np.float32(features), np.float32(prototypes)) for name, features, prototypes in cases
-  ]
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -428,104 +346,6 @@ def test_what_overflows_is_not_finite_and_has_no_finite_gradient(distance, scale
   assert not np.isfinite(distances).any()
   for gradient in gradients:
     assert np.isnan(gradient).all()
-
-
-def count_whiles(program):
-  return program.as_text().count("stablehlo.while")
-
-
-def lower(function, *arguments, platform):
-  return jax.jit(function).trace(*arguments).lower(lowering_platforms=(platform,))
-
-
-@pytest.mark.parametrize("platform", ["cpu", "cuda", "tpu"])
-def test_form_changes_at_the_bound_of_each_platform(platform):
-  width = 512
-  largest = _distances._LARGEST_DIRECT[platform]
-  for rows in (1, 64, 1024):
-    classes = largest // (max(rows, 64) * width)
-    for more in (0, 1):
-      shapes = [jax.ShapeDtypeStruct((n, width), jnp.float32) for n in (rows, classes + more)]
-      program = lower(pairwise_distance, *shapes, platform=platform)
-      assert count_whiles(program) == more, f"{rows} rows, {classes + more} classes"
-
-
-@pytest.mark.parametrize("prototypes_mapped", [False, True])
-def test_rows_that_are_mapped_over_count(prototypes_mapped):
-  rows, classes, width = 8192, 128, 512  # of which 64 would be differenced directly
-  mapped = jax.vmap(pairwise_distance, (0, 0 if prototypes_mapped else None))
-  prototypes = (rows // 64,) * prototypes_mapped + (classes, width)
-  shapes = [
-    jax.ShapeDtypeStruct(shape, jnp.float32) for shape in ((rows // 64, 64, width), prototypes)
-  ]
-  assert count_whiles(lower(mapped, *shapes, platform="cpu")) == 1
-  assert count_whiles(lower(mapped, *shapes, platform="cuda")) == 0
-
-
-def test_guarantee_on_both_sides_of_the_bound():
-  generator = np.random.default_rng(0)
-  classes = _distances._LARGEST_DIRECT["cpu"] // (64 * 512)
-  for more in (0, 1):
-    prototypes = np.float32(unit(generator, classes + more, 512))
-    features = np.float32(prototypes[:64] + 1e-3 * unit(generator, 64, 512))
-    assert_guaranteed(jitted(features, prototypes), features, prototypes)
-
-
-@pytest.mark.parametrize("classes", [10, 100])
-@pytest.mark.parametrize("platform", ["cuda", "tpu"])
-def test_a_training_step_has_no_loop_on_an_accelerator(platform, classes):
-  def loss(features, prototypes, labels):
-    return scaled_cross_entropy(isomax_logits(features, prototypes), labels).mean()
-
-  arguments = jnp.ones((64, 512)), jnp.zeros((classes, 512)), jnp.zeros(64, int)
-  program = lower(jax.value_and_grad(loss, (0, 1)), *arguments, platform=platform)
-  assert count_whiles(program) == 0
-
-
-def exported(function, width, classes, **options):
-  """Export a function of ``[batch, width]``, the batch symbolic, and ``[classes, width]``."""
-  (batch,) = jax.export.symbolic_shape("batch")
-  shapes = (
-    jax.ShapeDtypeStruct(shape, jnp.float32) for shape in ((batch, width), (classes, width))
-  )
-  return jax.export.export(jax.jit(function), **options)(*shapes)
-
-
-def test_symbolic_classes():
-  batch, classes = jax.export.symbolic_shape("batch, classes")
-  shapes = [jax.ShapeDtypeStruct((size, 8), jnp.float32) for size in (batch, classes)]
-  function = jax.export.export(jax.jit(pairwise_distance))(*shapes)
-  assert "stablehlo.while" not in function.mlir_module()
-  features, prototypes = (np.float32(unit(np.random.default_rng(0), n, 8)) for n in (3, 5))
-  assert_guaranteed(function.call(features, prototypes), features, prototypes)
-
-
-@pytest.mark.parametrize("classes", [128, 129])
-def test_symbolic_batch(classes):
-  # 64 × 128 × 512 is what is differenced directly; every platform takes the same form.
-  generator = np.random.default_rng(0)
-  function = exported(pairwise_distance, 512, classes, platforms=("cpu", "cuda", "tpu"))
-  assert "stablehlo.while" not in function.mlir_module()
-  assert (f"<?x{classes}x512xf32>" in function.mlir_module()) == (classes == 128)
-  prototypes = np.float32(unit(generator, classes, 512))
-  for rows in (1, 3, 80):
-    # Each beside a prototype, and one that has a twin.
-    features = np.float32(prototypes[:rows] + 1e-3 * unit(generator, rows, 512))
-    prototypes[-1] = prototypes[0]
-    assert_guaranteed(jax.jit(function.call)(features, prototypes), features, prototypes)
-
-
-def test_without_a_loop_two_distances_are_refined_and_the_others_keep_their_bound():
-  for name, features, prototypes in as_float32(hard_cases(64)):
-    distances = np.asarray(jax.jit(_distances._by_product_without_loop)(features, prototypes))
-    exact = oracles.distances(features, prototypes)
-    of_features, of_prototypes = spread(features, prototypes)
-    scale = of_features**2 + of_prototypes**2
-    error = np.abs(np.float64(distances) - exact) * exact
-    assert (error <= 1e-6 * scale).all(), name
-    assert (distances >= 0).all(), name
-    two = (exact**2 < 0.06 * scale).sum(axis=-1) <= 2  # those that a product may blur
-    assert_guaranteed(distances[two], features[two], prototypes)
 
 
 grid = st.integers(-256, 256).map(lambda i: i / 32)

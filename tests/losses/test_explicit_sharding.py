@@ -20,7 +20,7 @@ from isomax_jax.losses import (
   scaled_cross_entropy,
   scaled_divergence,
 )
-from tests.losses.test_distances import (
+from tests.distances import (
   DISTANCES,
   as_float32,
   assert_guaranteed,
