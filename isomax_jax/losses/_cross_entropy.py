@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Float
 
 from isomax_jax import _checks
@@ -65,17 +66,26 @@ def _cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
 def _cross_entropy_jvp(primals, tangents):
   # The derivative by the margin keeps its digits where 1 - p cancels, in one pass over the classes.
   logits, labels = primals
-  margin, others, log_others = _margin(logits, labels)
+  margin, exponentials, total = _margin(logits, labels)
+  by_margin = jax.nn.sigmoid(-margin)[..., None]
   is_label = is_class(labels, logits.shape[-1]).astype(logits.dtype)
-  gradient = jnp.exp(others - log_others[..., None]) - is_label
-  gradient = jax.nn.sigmoid(-margin)[..., None] * gradient
+  gradient = exponentials * (by_margin / total[..., None]) - is_label * by_margin
   return jax.nn.softplus(-margin), jnp.sum(gradient * tangents[0], axis=-1)
 
 
 def _margin(logits: jax.Array, labels: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-  """Return the label's logit over the others' log-sum-exp, the others, and that log-sum-exp."""
+  """Return the label's logit over the others' log-sum-exp, their exponentials, and those' sum.
+
+  The exponentials, shape ``[..., classes]``, are relative to the largest; the label's is zero
+  where there are others.
+  """
   is_label = is_class(labels, logits.shape[-1])
   # A finite stand-in for -inf: with a single class there is no other, and 0 · inf is NaN.
   others = jnp.where(is_label, jnp.finfo(logits.dtype).min, logits)
-  log_others = jax.nn.logsumexp(others, axis=-1)
-  return value_of_class(logits, labels) - log_others, others, log_others
+  # Finite too, as inf - inf is NaN.
+  largest = jnp.minimum(jnp.max(others, axis=-1), jnp.finfo(logits.dtype).max)
+  largest = lax.stop_gradient(largest)
+  exponentials = jnp.exp(others - largest[..., None])
+  total = jnp.sum(exponentials, axis=-1)
+  margin = value_of_class(logits, labels) - largest - jnp.log(total)
+  return margin, exponentials, total
