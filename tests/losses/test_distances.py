@@ -321,6 +321,19 @@ def test_nan_and_infinity_are_not_hidden(compiled):
   np.testing.assert_array_equal(distances[2], [0, 1])
 
 
+@pytest.mark.parametrize("classes", [1000, 9000])
+def test_what_cancels_is_settled_beside_a_nan(compiled, classes):
+  # One prototype overflows in its product with the features, and not in the mean; another is so
+  # close to them that a product leaves none of its digits. A minimum on CPUs is NaN or, over many
+  # classes, forgets what came before the NaN.
+  prototypes = np.zeros((classes, 8), np.float32)
+  prototypes[[0, 32], 0] = 6e18, 2e21
+  features = prototypes[:1] * np.float32(1.001)
+  distances = np.asarray(compiled(features, prototypes))
+  assert not distances[0, 32] < np.inf
+  np.testing.assert_allclose(distances[0, 0], oracles.distances(features, prototypes)[0, 0], 1e-5)
+
+
 @pytest.mark.parametrize("width", [1, 2048])
 def test_range_that_is_stated(distance, width):
   generator = np.random.default_rng(width)
