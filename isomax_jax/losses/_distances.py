@@ -37,10 +37,10 @@ def pairwise_distance(features: Features, prototypes: Prototypes) -> Float[Array
 
   The two nearest prototypes of each row are within 1e-5 relative. Every other distance is
   within :math:`10^{-6} (\lVert f - c \rVert^2 + \lVert p_j - c \rVert^2) / d_j` absolute,
-  :math:`c` being the mean prototype. (Rounding that points one way throughout, as in vectors of
-  thousands of equal components, can cost several times that.) All matrix products run at the
-  highest precision, whatever the default. The gradient is :math:`(f - p_j) / d_j` with that
-  distance and a difference within
+  :math:`c` being the mean prototype, rounded. (Rounding that points one way throughout, as in
+  vectors of thousands of equal components, can cost several times that.) All matrix products run
+  at the highest precision, whatever the default. The gradient is :math:`(f - p_j) / d_j` with
+  that distance and a difference within
   :math:`10^{-6} (\lVert f - c \rVert + \lVert p_j - c \rVert)`; at :math:`f = p_j`, where the
   norm has none, it is zero.
 
@@ -270,16 +270,11 @@ def _centre(features: jax.Array, prototypes: jax.Array) -> tuple[jax.Array, jax.
   Distances do not change, and a far-off cluster does not cancel. With this sign of the second
   no product below is subtracted, so that no negated copy of ``[..., classes]`` is made.
   """
-  # The mean is taken in two steps. The first is a product, which compilers take once; a sum they
-  # may take for each of its uses, in another order each time, and between two such means there can
-  # be as much as between two prototypes. What is left over may be taken twice, since it is small.
-  shares = jnp.full(prototypes.shape[:1], 1 / prototypes.shape[0], prototypes.dtype)
-  near = jnp.matmul(shares, prototypes, precision=lax.Precision.HIGHEST)
-  near = lax.optimization_barrier(lax.stop_gradient(near))
-  rest = lax.stop_gradient(jnp.mean(prototypes - near[None, :], axis=0))
-  features = features - add_leading_axes(near, features.ndim)
-  prototypes = near[None, :] - prototypes
-  return features - add_leading_axes(rest, features.ndim), prototypes + rest[None, :]
+  # Scaled before they are added: a scale at the end compilers fuse into each of the differences,
+  # one of which may then be of an unrounded mean, and the difference of two means is an error.
+  mean = jnp.sum(prototypes / prototypes.shape[0], axis=0)
+  mean = lax.optimization_barrier(lax.stop_gradient(mean))
+  return features - add_leading_axes(mean, features.ndim), mean[None, :] - prototypes
 
 
 def _squares(vectors: jax.Array) -> jax.Array:

@@ -58,8 +58,8 @@ def test_guarantee_in_hard_cases(compiled, width):
       raise AssertionError(f"{name}: {error}") from None
 
 
-# At these sizes a compiler takes the mean prototype twice, and not in one order.
-@pytest.mark.parametrize("sizes", [(64, 200, 500), (64, 1000, 2000), (8, 12, 3000)])
+# Where a compiler may fuse the mean's scale into its uses, these miss the bound 50 to 17,000 times.
+@pytest.mark.parametrize("sizes", [(64, 200, 500), (64, 21_841, 64), (8, 12, 3000)])
 def test_guarantee_for_prototypes_that_have_collapsed(compiled, sizes):
   features, prototypes = collapsed(*sizes)
   assert_guaranteed(compiled(features, prototypes), features, prototypes)
