@@ -249,7 +249,7 @@ def _by_product(
   cancelled = squared < _WELL_CONDITIONED * of_features + _WELL_CONDITIONED * of_prototypes
   distances = jnp.sqrt(squared)
   distances = jnp.where(cancelled, -jnp.maximum(distances, 1e-19), distances)
-  unknown = jnp.where(of_features < 0, of_features, jnp.inf)  # sharded and mapped as the rows are
+  unknown = jnp.full_like(of_features, jnp.inf)
   # With squares that are finite no distance is NaN, and a minimum takes less time than ``any``.
   finite = jnp.all(jnp.isfinite(of_features)) & jnp.all(jnp.isfinite(of_prototypes))
   unsettled = ~finite | jnp.any(jnp.min(distances, axis=-1) < 0)
