@@ -33,8 +33,9 @@ class Timing(NamedTuple):
 def measure(functions: Mapping[str, Callable[[], Any]], *, repeats: int) -> dict[str, Timing]:
   """Time each function ``repeats`` times after a first call, all of them in turn.
 
-  Taking turns spreads a slow spell of the machine over all of them. A call ends when every JAX
-  array it returned is ready.
+  Taking turns spreads a slow spell of the machine over all of them, and their random order in each
+  round what a call leaves behind for the next. A call ends when every JAX array it returned is
+  ready.
 
   Args:
     functions: What to call, without arguments, by name.
@@ -43,8 +44,10 @@ def measure(functions: Mapping[str, Callable[[], Any]], *, repeats: int) -> dict
   Returns:
     The timing of each function, by name.
   """
+  generator = np.random.default_rng(0)
   rounds = [
-    {name: _seconds(function) for name, function in functions.items()} for _ in range(repeats + 1)
+    {name: _seconds(functions[name]) for name in generator.permutation(list(functions))}
+    for _ in range(repeats + 1)
   ]
   return {
     name: Timing(rounds[0][name], np.array([calls[name] for calls in rounds[1:]]))
