@@ -2,7 +2,6 @@
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 from jaxtyping import Array, Float
 
 from isomax_jax import _checks
@@ -22,6 +21,10 @@ def scaled_cross_entropy(
   :math:`m` of the label over all other classes together, is equal in exact arithmetic; in
   floating point it stays finite where theirs underflows (:math:`E_s` times the gap above 88 in
   float32), and keeps its digits, and its gradient's, where the loss is tiny.
+
+  Both round in units of the scaled logits: in float32, beyond the usual 1e-6 relative, the loss may
+  be off by :math:`2 \cdot 10^{-7} \max_j \lvert E_s L_j \rvert` absolute, and the gradient by as
+  much relative; that is 2 % where scaled logits are 1e5, and no digit is left where they are 1e7.
 
   Args:
     logits: Logits, shape ``[..., classes]``, floating; for IsoMax, negative distances.
@@ -66,26 +69,17 @@ def _cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
 def _cross_entropy_jvp(primals, tangents):
   # The derivative by the margin keeps its digits where 1 - p cancels, in one pass over the classes.
   logits, labels = primals
-  margin, exponentials, total = _margin(logits, labels)
-  by_margin = jax.nn.sigmoid(-margin)[..., None]
+  margin, others, log_others = _margin(logits, labels)
   is_label = is_class(labels, logits.shape[-1]).astype(logits.dtype)
-  gradient = exponentials * (by_margin / total[..., None]) - is_label * by_margin
+  gradient = jnp.exp(others - log_others[..., None]) - is_label
+  gradient = jax.nn.sigmoid(-margin)[..., None] * gradient
   return jax.nn.softplus(-margin), jnp.sum(gradient * tangents[0], axis=-1)
 
 
 def _margin(logits: jax.Array, labels: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-  """Return the label's logit over the others' log-sum-exp, their exponentials, and those' sum.
-
-  The exponentials, shape ``[..., classes]``, are relative to the largest; the label's is zero
-  where there are others.
-  """
+  """Return the label's logit over the others' log-sum-exp, the others, and that log-sum-exp."""
   is_label = is_class(labels, logits.shape[-1])
   # A finite stand-in for -inf: with a single class there is no other, and 0 · inf is NaN.
   others = jnp.where(is_label, jnp.finfo(logits.dtype).min, logits)
-  # Finite too, as inf - inf is NaN.
-  largest = jnp.minimum(jnp.max(others, axis=-1), jnp.finfo(logits.dtype).max)
-  largest = lax.stop_gradient(largest)
-  exponentials = jnp.exp(others - largest[..., None])
-  total = jnp.sum(exponentials, axis=-1)
-  margin = value_of_class(logits, labels) - largest - jnp.log(total)
-  return margin, exponentials, total
+  log_others = jax.nn.logsumexp(others, axis=-1)
+  return value_of_class(logits, labels) - log_others, others, log_others
