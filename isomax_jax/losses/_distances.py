@@ -37,12 +37,13 @@ def pairwise_distance(features: Features, prototypes: Prototypes) -> Float[Array
 
   The two nearest prototypes of each row are within 1e-5 relative. Every other distance is
   within :math:`10^{-6} (\lVert f - c \rVert^2 + \lVert p_j - c \rVert^2) / d_j` absolute,
-  :math:`c` being the mean prototype, rounded. (Rounding that points one way throughout, as in
-  vectors of thousands of equal components, can cost several times that.) All matrix products run
+  :math:`c` being the mean prototype, up to rounding. (Rounding that points one way throughout, as
+  in vectors of thousands of equal components, can cost several times that.) All matrix products run
   at the highest precision, whatever the default. The gradient is :math:`(f - p_j) / d_j` with
   that distance and a difference within
   :math:`10^{-6} (\lVert f - c \rVert + \lVert p_j - c \rVert)`; at :math:`f = p_j`, where the
-  norm has none, it is zero.
+  norm has none, it is zero. Vectors that are themselves products in the same compiled program may
+  be taken before they are rounded, and distances are then of those.
 
   Sizes for which differencing every pair would take long go by a matrix product. There, prototypes
   so close together that it cannot tell which are a row's two nearest cost a pass over all rows
