@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.custom_derivatives import SymbolicZero
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float
 
@@ -183,20 +184,24 @@ def _by_forms(forms: _Forms, features: jax.Array, prototypes: jax.Array) -> jax.
   return lax.platform_dependent(features, prototypes, **forms._asdict(), default=forms.cuda)
 
 
-@_distances.defjvp
+@functools.partial(_distances.defjvp, symbolic_zeros=True)
 def _distances_jvp(choose, primals, tangents):
   # Two matmuls forward and, transposed, two backward: with w = g / d the cotangent of f is
   # f Σ_j w_j + w q. Differencing every pair instead takes a [..., classes, features] array.
   features_dot, prototypes_dot = tangents
   distances = _distances(choose, *primals)
   f, q = _centre(*primals)
-  f_dot, q_dot = features_dot, -prototypes_dot
-  along = (
-    jnp.sum(f * f_dot, axis=-1, keepdims=True)
-    + add_leading_axes(jnp.sum(q * q_dot, axis=-1), distances.ndim)
-    + jnp.matmul(f_dot, q.T, precision=lax.Precision.HIGHEST)
-    + jnp.matmul(f, q_dot.T, precision=lax.Precision.HIGHEST)
-  )
+  # Terms of a tangent that is zero are left out: a product with zeros costs as much as another, and
+  # XLA on CPUs may take it from memory that nobody has written.
+  rows, products = [], []
+  if not isinstance(features_dot, SymbolicZero):
+    rows.append(jnp.sum(f * features_dot, axis=-1, keepdims=True))
+    products.append(jnp.matmul(features_dot, q.T, precision=lax.Precision.HIGHEST))
+  if not isinstance(prototypes_dot, SymbolicZero):
+    q_dot = -prototypes_dot
+    rows.append(add_leading_axes(jnp.sum(q * q_dot, axis=-1), distances.ndim))
+    products.append(jnp.matmul(f, q_dot.T, precision=lax.Precision.HIGHEST))
+  along = functools.reduce(jnp.add, rows + products)
   # The inner `where` keeps derivatives of the division finite in the branch that is not taken.
   zero = distances == 0
   inverse = jnp.where(zero, 0, 1 / jnp.where(zero, 1, distances))

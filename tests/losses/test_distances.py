@@ -334,6 +334,38 @@ def test_what_cancels_is_settled_beside_a_nan(compiled, classes):
   np.testing.assert_allclose(distances[0, 0], oracles.distances(features, prototypes)[0, 0], 1e-5)
 
 
+@pytest.mark.parametrize("moving", ["features", "prototypes"])
+@pytest.mark.parametrize("mode", ["jvp", "linearize", "jacfwd"])
+@pytest.mark.parametrize("sizes", [(128, 100, 64), (16, 2000, 64)])
+def test_forward_mode_over_one_argument(distance, sizes, mode, moving):
+  # At these sizes XLA on CPUs takes a product with a tangent of zeros from unwritten memory.
+  rows, classes, width = sizes
+  generator = np.random.default_rng(0)
+  vectors = {
+    "features": np.float32(generator.normal(size=(rows, width))),
+    "prototypes": np.float32(generator.normal(size=(classes, width))),
+  }
+  start = vectors.pop(moving)
+  tangent = np.float32(generator.normal(size=start.shape))
+
+  @jax.jit
+  def derivative(start, tangent):
+    def moved(start):
+      return distance(**vectors, **{moving: start})
+
+    if mode == "jvp":
+      return jax.jvp(moved, (start,), (tangent,))[1]
+    if mode == "linearize":
+      return jax.linearize(moved, start)[1](tangent)
+    return jax.jacfwd(lambda step: moved(start + step * tangent))(0.0)
+
+  def exact(start):
+    return oracles.distances(**vectors, **{moving: start})
+
+  expected = oracles.directional_derivative(exact, (start,), (tangent,))
+  np.testing.assert_allclose(derivative(start, tangent), expected, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("width", [1, 2048])
 def test_range_that_is_stated(distance, width):
   generator = np.random.default_rng(width)
