@@ -46,9 +46,10 @@ def pairwise_distance(features: Features, prototypes: Prototypes) -> Float[Array
   norm has none, it is zero. Vectors that are themselves products in the same compiled program may
   be taken before they are rounded, and distances are then of those.
 
-  Sizes for which differencing every pair would take long go by a matrix product. There, prototypes
-  so close together that it cannot tell which are a row's two nearest cost a pass over all rows
-  each, so that hundreds of them take many times as long.
+  Up to :math:`2^{22}` rows × classes × features on CPUs and :math:`2^{29}` on GPUs and TPUs, fewer
+  than 64 rows counting as 64, every pair is differenced. Larger sizes go by a matrix product.
+  There, prototypes so close together that it cannot tell which are a row's two nearest cost a pass
+  over all rows each, so that hundreds of them take many times as long.
 
   In float32 this holds for vectors of norms up to 1e18 and distances from 1e-14. Squares of
   larger ones overflow: such a distance is infinite or NaN, and so are its derivatives. Squares of
@@ -56,10 +57,10 @@ def pairwise_distance(features: Features, prototypes: Prototypes) -> Float[Array
   feature vector beyond that spoils its own row and the prototypes' gradient; a prototype beyond it,
   or one that is not finite, may make all distances and gradients NaN.
 
-  With a symbolic batch (:mod:`jax.export`) and many classes, the program has no loop, which other
-  runtimes may lack, and at most two distances a row are refined: among three or more prototypes
-  that are too close together for a matrix product to tell apart, others than the two nearest may
-  be, and the two nearest then have the bound of the others.
+  With a symbolic batch (:mod:`jax.export`) and more than :math:`2^{16}` classes × features, the
+  program has no loop, which other runtimes may lack, and at most two distances a row are refined:
+  among three or more prototypes that are too close together for a matrix product to tell apart,
+  others than the two nearest may be, and the two nearest then have the bound of the others.
 
   Args:
     features: Feature vectors, shape ``[..., features]``, floating. Along explicit axes of a mesh
