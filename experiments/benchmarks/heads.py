@@ -30,7 +30,9 @@ REPEATS = {10: 600, 100: 600, 1_000: 120, 21_841: 9}
 # Seconds that a call of the authors' form may take, as judged by the last number of classes.
 PATIENCE = 60.0
 AUTHORS = "PyTorch, the authors' form"
-# Rows and classes at which the forms of the distance are compared.
+# Losses and gradients that one dispatch takes where the forms of the distance are compared.
+DISPATCH = 100
+# Rows and classes at which they are compared.
 SMALL = ((64, 10), (64, 100), (64, 128), (512, 10))
 
 
@@ -64,35 +66,67 @@ def main() -> None:
 
 
 def compare_forms(*, repeats: int = 1500) -> None:
-  """Time distances by direct difference and by a product in turns, where a batch is small."""
+  """Time distances by direct difference and by a product in turns, where a batch is small.
+
+  Distances alone are what the target is about. Then the loss, forward and backward, whose remainder
+  is the same for both: by itself, and as training runs it, many times a dispatch.
+  """
   forms = {"direct": _distances._direct, "product": _distances._by_product}
+  measures = {
+    "distances alone": (_distances_by, repeats),
+    "loss and gradients": (_step_by, repeats),
+    f"{DISPATCH} losses and gradients a dispatch": (_steps_by, repeats // 25),
+  }
   for rows, classes in SMALL:
-    print(f"\nforms of the distance, batch {rows}, {classes} classes")
     problem = draw(classes)
     arguments = problem.far[:rows], problem.prototypes, problem.labels[:rows]
-    steps = {
-      name: functools.partial(_compile_form(form, *arguments), *arguments)
-      for name, form in forms.items()
-    }
-    timings = _timing.measure(steps, repeats=repeats)
-    print(_timing.table(timings))
-    direct, product = timings.values()
-    ratio = np.median(direct.seconds / product.seconds)
-    if (rows, classes) == SMALL[0]:
-      print(_timing.verdict("direct / product", ratio, at_most=1.5))
-    else:
-      print(f"direct / product: {ratio:.2f}x")
+    for what, (function, repeats) in measures.items():
+      print(f"\nforms of the distance, batch {rows}, {classes} classes: {what}")
+      steps = {
+        name: functools.partial(jax.jit(function(form)).lower(*arguments).compile(), *arguments)
+        for name, form in forms.items()
+      }
+      timings = _timing.measure(steps, repeats=repeats)
+      print(_timing.table(timings))
+      direct, product = timings.values()
+      ratio = np.median(direct.seconds / product.seconds)
+      if (rows, classes) == SMALL[0] and function is _distances_by:
+        print(_timing.verdict("direct / product", ratio, at_most=1.5))
+      else:
+        print(f"direct / product: {ratio:.2f}x")
 
 
-def _compile_form(form: Callable[..., jax.Array], *arguments: jax.Array) -> Callable[..., Any]:
-  """Compile the loss, forward and backward, with distances by one form on every platform."""
+def _distances_by(form: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
+  """Return the function that takes distances by one form on every platform."""
   forms = _distances._Forms(*[form] * len(_distances._Forms._fields))
+  return lambda features, prototypes, labels: _distances._distances(
+    lambda *shapes: forms, features, prototypes
+  )
+
+
+def _step_by(form: Callable[..., jax.Array]) -> Callable[..., Any]:
+  """Return the function that takes the loss and its gradients, with distances by one form."""
+  distances = _distances_by(form)
 
   def loss(features: jax.Array, prototypes: jax.Array, labels: jax.Array) -> jax.Array:
-    logits = -_distances._distances(lambda *shapes: forms, features, prototypes)
+    logits = -distances(features, prototypes, labels)
     return scaled_cross_entropy(logits, labels, entropic_scale=ENTROPIC_SCALE).mean()
 
-  return jax.jit(jax.value_and_grad(loss, (0, 1))).lower(*arguments).compile()
+  return jax.value_and_grad(loss, (0, 1))
+
+
+def _steps_by(form: Callable[..., jax.Array]) -> Callable[..., Any]:
+  """Return the function that descends the loss, ``DISPATCH`` times, with distances by one form."""
+  loss_and_gradients = _step_by(form)
+
+  def descend(features: jax.Array, prototypes: jax.Array, labels: jax.Array) -> Any:
+    def step(vectors, _):
+      loss, gradients = loss_and_gradients(*vectors, labels)
+      return jax.tree.map(lambda old, slope: old - 1e-3 * slope, vectors, gradients), loss
+
+    return jax.lax.scan(step, (features, prototypes), length=DISPATCH)
+
+  return descend
 
 
 def compare_with_softmax(problem: Problem, *, repeats: int) -> None:
