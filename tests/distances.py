@@ -42,7 +42,8 @@ def assert_guaranteed(distances, features, prototypes):
   near, exact_near = (np.take_along_axis(d, two, axis=-1) for d in (distances, exact))
   np.testing.assert_allclose(near, exact_near, rtol=1e-5, atol=0, err_msg="the two nearest")
   error = np.abs(distances - exact) * exact
-  allowed = 1e-6 * (of_features**2 + of_prototypes**2)
+  resolution = max(1e-6, 1.2e-7 * features.shape[-1] ** 0.5)
+  allowed = resolution * (of_features**2 + of_prototypes**2)
   assert (error <= allowed).all(), f"{(error / np.maximum(allowed, 1e-300)).max()} of the bound"
 
 

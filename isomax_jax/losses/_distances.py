@@ -17,10 +17,14 @@ from isomax_jax import _checks
 from isomax_jax._arrays import add_leading_axes, is_class, is_explicitly_sharded
 from isomax_jax.typing import Features, Prototypes
 
-# A float32 matmul gives |f|² + |p|² - 2 f·p within about this fraction of |f|² + |p|².
-_RESOLUTION = 1e-6
-# Where the squared distance is a smaller fraction than this, the distance may miss 1e-5 relative.
-_WELL_CONDITIONED = 0.05
+# A float32 matmul gives |f|² + |p|² - 2 f·p within this fraction of |f|² + |p|², times the square
+# root of the width: six standard deviations where products are added up one by one, as some kernels
+# do at 512, and several times what kernels do that add up in blocks.
+_RESOLUTION = 1.2e-7
+# A few terms have few roundings, but those do not average out.
+_LEAST_RESOLUTION = 1e-6
+# How far the distances may miss, relative, that are not differenced.
+_TOLERANCE = 1e-5
 # Rows × classes × features up to which every pair is differenced: no loop, all digits. On two CPU
 # cores that takes a head of 64 × 10 × 512 .1 ms longer than a product does, and one of
 # 64 × 100 × 512 .4 ms; 1,024 × 100 × 512 would take twenty times as long. Accelerators fuse the
@@ -37,9 +41,11 @@ def pairwise_distance(features: Features, prototypes: Prototypes) -> Float[Array
   .. math:: d_j = \lVert f - p_j \rVert
 
   The two nearest prototypes of each row are within 1e-5 relative. Every other distance is
-  within :math:`10^{-6} (\lVert f - c \rVert^2 + \lVert p_j - c \rVert^2) / d_j` absolute,
-  :math:`c` being the mean prototype, up to rounding. (Rounding that points one way throughout, as
-  in vectors of thousands of equal components, can cost several times that.) All matrix products run
+  within :math:`r (\lVert f - c \rVert^2 + \lVert p_j - c \rVert^2) / d_j` absolute,
+  :math:`c` being the mean prototype, up to rounding; :math:`r` is :math:`10^{-6}`, or
+  :math:`1.2 \cdot 10^{-7}` times the square root of the number of features where that is more, from
+  70 on. (Rounding that points one way throughout, as in vectors of thousands of equal components,
+  can cost several times that.) All matrix products run
   at the highest precision, whatever the default. The gradient is :math:`(f - p_j) / d_j` with
   that distance and a difference within
   :math:`10^{-6} (\lVert f - c \rVert + \lVert p_j - c \rVert)`; at :math:`f = p_j`, where the
@@ -233,9 +239,13 @@ def _by_product(
   f, q = _centre(features, prototypes)
   products = jnp.matmul(f, q.T, precision=lax.Precision.HIGHEST)
   of_features, of_prototypes = _squares(f), add_leading_axes(_squares(q)[:, 0], products.ndim)
+  # Not by the math module: an export's width may be symbolic.
+  width = jnp.asarray(f.shape[-1], f.dtype)
+  resolution = jnp.maximum(_RESOLUTION * jnp.sqrt(width), _LEAST_RESOLUTION)
+  well_conditioned = resolution / (2 * _TOLERANCE)
 
   def lower_bound(distances):
-    return jnp.square(distances) - _RESOLUTION * of_features - _RESOLUTION * of_prototypes
+    return jnp.square(distances) - resolution * of_features - resolution * of_prototypes
 
   def refine(carry):
     distances, nearest, second, _ = carry
@@ -253,7 +263,7 @@ def _by_product(
 
   squared = jnp.maximum(2 * products + of_features + of_prototypes, 0)
   # A minus marks what cancelled and is yet to be settled, which saves a mask; so it must not be 0.
-  cancelled = squared < _WELL_CONDITIONED * of_features + _WELL_CONDITIONED * of_prototypes
+  cancelled = squared < well_conditioned * of_features + well_conditioned * of_prototypes
   distances = jnp.sqrt(squared)
   distances = jnp.where(cancelled, -jnp.maximum(distances, 1e-19), distances)
   unknown = jnp.full_like(of_features, jnp.inf)

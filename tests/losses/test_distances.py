@@ -65,6 +65,19 @@ def test_guarantee_for_prototypes_that_have_collapsed(compiled, sizes):
   assert_guaranteed(compiled(features, prototypes), features, prototypes)
 
 
+@pytest.mark.parametrize("gap", [1e-5, 1e-4, 1e-3])
+def test_guarantee_among_three_prototypes_whatever_a_product_makes_of_them(distance, gap):
+  """Here the rounding shows that some rows in a thousand have, where it tells them apart."""
+  generator = np.random.default_rng(0)
+  prototypes = generator.normal(size=(100, 512))
+  prototypes[1:3] = prototypes[0] + gap * generator.normal(size=(2, 512))
+  features = prototypes[0] + 1e-3 * generator.normal(size=(8192, 512))
+  features, prototypes = np.float32(features), np.float32(prototypes)
+  distances = jax.jit(distance)(features, prototypes)
+  assert_guaranteed(distances[:, :3], features, prototypes[:3])
+  assert (distances[:, 3:] > 10).all()
+
+
 @pytest.mark.parametrize("variant", sorted(VARIANTS))
 def test_guarantee_in_every_variant(distance, variant):
   cases = as_float32(hard_cases(8))
