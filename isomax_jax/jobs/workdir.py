@@ -14,6 +14,7 @@ from isomax_jax._files import is_temporary, write_atomically
 from isomax_jax.jobs.environment import environment
 from isomax_jax.jobs.trained import SPEC_FILE, read_config, read_spec
 from isomax_jax.training import TrainConfig, differences, to_json
+from isomax_jax.training.checkpoints import check_directory
 from isomax_jax.training.processes import on_first
 
 # The file that the process that trains locks.
@@ -36,12 +37,14 @@ def open_workdir(
 
   Raises:
     ValueError: If the directory holds something else or a run of another config or set, another
-      process is training in it, or :func:`isomax_jax.jobs.environment.environment` refuses.
+      process is training in it, or :func:`isomax_jax.jobs.environment.environment` or
+      :func:`isomax_jax.training.checkpoints.check_directory` refuses.
     OSError: If it cannot be written to.
   """
   with contextlib.ExitStack() as stack:
 
     def open_it() -> int:
+      check_directory(workdir)
       if not (workdir / "config.json").exists() and _holds_something_else(workdir):
         raise ValueError(f"{workdir} is neither empty nor a run directory: choose another")
       surroundings = environment()  # Before anything is written: it may be refused.

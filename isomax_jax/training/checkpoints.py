@@ -33,6 +33,21 @@ class DamagedCheckpoint(ValueError):  # noqa: N818 (it says what it is)
   """The files of a checkpoint are not those that were written."""
 
 
+def check_directory(directory: Path, *, read_only: bool = False) -> None:
+  """Raise ``ValueError`` if no checkpoint that is written to this directory could be read.
+
+  Orbax takes the path for a pattern when it brings the parts of a checkpoint together, finds none,
+  and reports a success; what was written elsewhere and moved there can be read. TensorStore takes
+  backslashes for slashes.
+  """
+  path = Path(directory).absolute().as_posix()
+  found = [letter for letter in ("\\" if read_only else "[\\") if letter in path]
+  if found:
+    raise ValueError(
+      f"checkpoints cannot be kept in {path}: choose a directory without {found[0]} in its path"
+    )
+
+
 class Checkpoints:
   """The checkpoints of a run directory, saved in the background.
 
@@ -45,6 +60,9 @@ class Checkpoints:
     kept: How many of the last ones stay on disk; None keeps all.
     keep_best: Whether the one of highest validation accuracy stays too.
     read_only: Whether nothing is to be changed, since another process may be writing.
+
+  Raises:
+    ValueError: If :func:`check_directory` refuses it.
   """
 
   def __init__(
@@ -55,6 +73,7 @@ class Checkpoints:
     keep_best: bool = False,
     read_only: bool = False,
   ):
+    check_directory(directory, read_only=read_only)
     # What Orbax logs of a failed save is raised as well, and what its tasks raise together, once.
     for logger in ("absl", "asyncio"):
       logging.getLogger(logger).setLevel(logging.CRITICAL)

@@ -85,6 +85,13 @@ def test_a_folder_of_something_else_is_refused(tmp_path):
   assert (tmp_path / "thesis.tex").read_text() == "precious"
 
 
+def test_a_directory_that_no_checkpoint_is_read_from_is_refused(tmp_path, digits_dir):
+  config = TrainConfig(data=DataConfig(name="mnist_5k:0,1"))
+  with pytest.raises(ValueError, match=r"^checkpoints cannot be kept in .*run\[1\]: choose"):
+    train(config, tmp_path / "run[1]", data_dir=digits_dir)
+  assert not list(tmp_path.iterdir())
+
+
 def test_fresh_starts_over_and_keeps_strangers_files(tmp_path, digits_dir):
   config = TrainConfig(
     data=DataConfig(name="mnist_5k:0,1"),

@@ -43,6 +43,33 @@ def test_what_is_saved_comes_back_with_its_notes(tmp_path, make_state):
       chex.assert_trees_all_equal(getattr(restored, part), getattr(state, part))
 
 
+@pytest.mark.parametrize("name", ["sp ace ünï", "a?*{}#%20", "]", "100%", "'q\"", "~", "-x", "a:b"])
+def test_a_checkpoint_is_read_wherever_it_is_kept(tmp_path, make_state, name):
+  save(tmp_path / name / "checkpoints", make_state, [7])
+  with contextlib.closing(Checkpoints(tmp_path / name / "checkpoints")) as checkpoints:
+    restored, _ = checkpoints.restore_last(make_state())
+  chex.assert_trees_all_equal(restored.params, at(make_state(), 7).params)
+
+
+@pytest.mark.parametrize(("name", "letter"), [("run[1]", r"\["), ("[x", r"\["), ("a\\b", r"\\")])
+def test_where_a_checkpoint_could_not_be_read_none_is_written(tmp_path, name, letter):
+  message = rf"^checkpoints cannot be kept in .*: choose a directory without {letter} in its path$"
+  with pytest.raises(ValueError, match=message):
+    Checkpoints(tmp_path / name / "checkpoints")
+  assert not list(tmp_path.iterdir())
+
+
+def test_a_checkpoint_is_read_where_it_could_not_be_written(tmp_path, make_state):
+  save(tmp_path / "elsewhere", make_state, [7])
+  (tmp_path / "elsewhere").rename(tmp_path / "run[1]")
+  with contextlib.closing(Checkpoints(tmp_path / "run[1]", read_only=True)) as checkpoints:
+    restored, _ = checkpoints.restore(make_state())
+  chex.assert_trees_all_equal(restored.params, at(make_state(), 7).params)
+  (tmp_path / "run[1]").rename(tmp_path / "back\\slash")
+  with pytest.raises(ValueError, match=r"without \\ in its path$"):
+    Checkpoints(tmp_path / "back\\slash", read_only=True)
+
+
 @pytest.mark.parametrize(("before", "after"), [(4, 1), (1, 4)])
 def test_what_some_devices_save_others_restore(tmp_path, make_state, before, after):
   def on(count):
