@@ -15,7 +15,7 @@ import numpy as np
 
 def floating(name: str, array: Any) -> jax.Array:
   """Return ``array`` as a JAX array of at least float32, or raise TypeError if not floating."""
-  array = jnp.asarray(array)
+  array = _as_array(name, array)
   if not jnp.issubdtype(array.dtype, jnp.floating):
     raise TypeError(f"{name} must be floating, got dtype {array.dtype}")
   return array.astype(np.promote_types(array.dtype, np.float32))
@@ -23,10 +23,18 @@ def floating(name: str, array: Any) -> jax.Array:
 
 def integer(name: str, array: Any) -> jax.Array:
   """Return ``array`` as a JAX array, or raise TypeError if it does not hold integers."""
-  array = jnp.asarray(array)
+  array = _as_array(name, array)
   if not jnp.issubdtype(array.dtype, jnp.integer):
     raise TypeError(f"{name} must be integers, got dtype {array.dtype}")
   return array
+
+
+def _as_array(name: str, array: Any) -> jax.Array:
+  try:
+    return jnp.asarray(array)
+  except (TypeError, ValueError) as error:
+    kind = f"dtype {array.dtype}" if isinstance(array, np.ndarray) else type(array).__name__
+    raise TypeError(f"{name} must be an array of numbers, got {kind}") from error
 
 
 def has_classes(name: str, array: jax.Array) -> None:

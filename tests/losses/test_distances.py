@@ -444,6 +444,13 @@ def test_translation_and_class_permutation(features, prototypes, shift, order):
       TypeError,
       "features must be floating, got dtype complex64",
     ),
+    (None, jnp.ones((4, 3)), TypeError, "features must be an array of numbers, got NoneType"),
+    (
+      jnp.ones((2, 3)),
+      [[1.0], [1.0, 2.0]],
+      TypeError,
+      "prototypes must be an array of numbers, got list",
+    ),
     (
       jnp.ones((2, 3)),
       jnp.ones(3),
