@@ -24,7 +24,7 @@ def quickstart(
 ) -> int:
   """Train SoftMax and IsoMax networks on digits and see which knows what it doesn't know.
 
-  Needs no network and no GPU: two to three minutes on two cores.
+  Needs no network and no GPU: three to four minutes on two cores.
 
   Example: isomax-jax quickstart --seeds 0 1 2
 
