@@ -5,8 +5,8 @@ formulation in PyTorch: direct distances, then softmax, then logarithm. Peak mem
 compiler plans (temporaries and results), accuracy is against direct differences in float64.
 Features lie far from the prototypes, as at the start of a training, or a thousandth beside one.
 Ratios are medians over rounds of the ratio within a round, in which every contender has one turn,
-in random order; "first" is a call before them. At the end, on the smaller batches of training, the
-two forms that distances have.
+in random order; "first" is a call before them. At the end, on small problems, the two forms that
+distances have, and whether the library takes the right one.
 
 Run with ``python -m experiments.benchmarks.heads``. Where PyTorch, of the ``bench`` extra, is not
 installed, the authors' form is left out.
@@ -33,8 +33,8 @@ PATIENCE = 60.0
 AUTHORS = "PyTorch, the authors' form"
 # Losses and gradients that one dispatch takes where the forms of the distance are compared.
 DISPATCH = 100
-# Rows and classes at which they are compared.
-SMALL = ((64, 10), (64, 100), (64, 128), (512, 10))
+# Rows, classes and features at which they are compared.
+SMALL = ((64, 2, 16), (64, 10, 512), (64, 100, 512), (512, 10, 512))
 
 
 class Problem(NamedTuple):
@@ -69,17 +69,21 @@ def main() -> None:
 def compare_forms(*, repeats: int = 1500) -> None:
   """Time the loss, forward and backward, with distances by direct difference and by a product.
 
-  Once by itself and once many times a dispatch, where no call and no waking of a core is in the
-  time. On these sizes the library takes the direct form: it has no loop, which accelerators wait
-  for and exported programs may lack, and every distance has all its digits. On a CPU that costs
-  time, and this is how much.
+  Many times a dispatch, where no call and no waking of a core is in the time, and once by itself.
+  The library must take the form that is faster, or one that costs little: the direct form has no
+  loop, which accelerators wait for, and every distance has all its digits.
   """
   forms = {"direct": _distances._direct, "product": _distances._by_product}
-  for rows, classes in SMALL:
-    problem = draw(classes)
+  platform = {"gpu": "cuda"}.get(jax.default_backend(), jax.default_backend())
+  for rows, classes, width in SMALL:
+    problem = draw(classes, width)
     arguments = problem.far[:rows], problem.prototypes, problem.labels[:rows]
-    for function, many, turns in ((_step_by, 1, repeats), (_steps_by, DISPATCH, repeats // 25)):
-      print(f"\nforms of the distance, batch {rows}, {classes} classes, {many} a dispatch")
+    chosen = _distances._choose_forms(*(array.shape for array in arguments[:2]))._asdict()[platform]
+    for function, many, turns in ((_steps_by, DISPATCH, repeats // 25), (_step_by, 1, repeats)):
+      print(
+        f"\nforms of the distance, batch {rows}, {classes} classes, {width} features,"
+        f" {many} a dispatch"
+      )
       steps = {
         name: functools.partial(jax.jit(function(form)).lower(*arguments).compile(), *arguments)
         for name, form in forms.items()
@@ -88,10 +92,12 @@ def compare_forms(*, repeats: int = 1500) -> None:
       print(_timing.table(timings))
       direct, product = timings.values()
       ratio = np.median(direct.seconds / product.seconds)
-      if (rows, classes, many) == (*SMALL[0], 1):
-        print(_timing.verdict("direct / product", ratio, at_most=1.5))
-      else:
-        print(f"direct / product: {ratio:.2f}x")
+      print(f"direct / product: {ratio:.2f}x")
+      if many > 1:
+        by_direct = chosen is _distances._direct
+        what = "direct / product" if by_direct else "product / direct"
+        what = f"taken by the library: {what}"
+        print(_timing.verdict(what, ratio if by_direct else 1 / ratio, at_most=1.5))
 
 
 def _step_by(form: Callable[..., jax.Array]) -> Callable[..., Any]:
@@ -214,13 +220,13 @@ def authors_step(problem: Problem) -> Callable[[], Any]:
   return step
 
 
-def draw(classes: int) -> Problem:
+def draw(classes: int, width: int = WIDTH) -> Problem:
   """Draw rectified features, as a network's average pooling gives them, and prototypes."""
   generator = np.random.default_rng(classes)
   labels = generator.integers(0, classes, BATCH)
-  far = np.maximum(generator.normal(size=(BATCH, WIDTH)), 0)
-  prototypes = 0.5 * np.abs(generator.normal(size=(classes, WIDTH)))
-  near = prototypes[labels] + 1e-3 * generator.normal(size=(BATCH, WIDTH))
+  far = np.maximum(generator.normal(size=(BATCH, width)), 0)
+  prototypes = 0.5 * np.abs(generator.normal(size=(classes, width)))
+  near = prototypes[labels] + 1e-3 * generator.normal(size=(BATCH, width))
   arrays = (jnp.asarray(array, jnp.float32) for array in (far, near, prototypes))
   return Problem(*arrays, labels=jnp.asarray(labels, jnp.int32))
 

@@ -25,14 +25,15 @@ _RESOLUTION = 1.2e-7
 _LEAST_RESOLUTION = 1e-6
 # How far the distances may miss, relative, that are not differenced.
 _TOLERANCE = 1e-5
-# Rows × classes × features up to which every pair is differenced: no loop, all digits. On two CPU
-# cores that takes a head of 64 × 10 × 512 .1 ms longer than a product does, and one of
-# 64 × 100 × 512 .4 ms; 1,024 × 100 × 512 would take twenty times as long. Accelerators fuse the
-# difference into its sum; their bounds are estimates.
-_LARGEST_DIRECT = {"cpu": 2**22, "cuda": 2**29, "tpu": 2**29}
-# Rows that there are at least, as far as the choice goes; the symbolic batch of an export counts as
-# so many.
+# Rows × classes × features up to which every pair is differenced: no loop, all digits. On CPUs that
+# is how far it takes less time than a product: .8 to .9 of it at 64 × 2 × 16, 1.2 at 64 × 10 × 16,
+# 1.4 to 2 at 64 × 10 × 512. Accelerators fuse the difference into its sum; their bounds are
+# estimates.
+_LARGEST_DIRECT = {"cpu": 2**13, "cuda": 2**29, "tpu": 2**29}
+# Rows that there are at least, as far as the choice goes.
 _FEWEST_ROWS = 64
+# Classes × features up to which an export does so whose batch is symbolic: no loop in any case.
+_LARGEST_DIRECT_EXPORTED = 2**16
 
 
 def pairwise_distance(features: Features, prototypes: Prototypes) -> Float[Array, "*batch classes"]:
@@ -52,7 +53,7 @@ def pairwise_distance(features: Features, prototypes: Prototypes) -> Float[Array
   norm has none, it is zero. Vectors that are themselves products in the same compiled program may
   be taken before they are rounded, and distances are then of those.
 
-  Up to :math:`2^{22}` rows × classes × features on CPUs and :math:`2^{29}` on GPUs and TPUs, fewer
+  Up to :math:`2^{13}` rows × classes × features on CPUs and :math:`2^{29}` on GPUs and TPUs, fewer
   than 64 rows counting as 64, every pair is differenced. Larger sizes go by a matrix product.
   There, prototypes so close together that it cannot tell which are a row's two nearest cost a pass
   over all rows each, so that hundreds of them take many times as long.
@@ -147,8 +148,7 @@ def _choose_forms(features_shape: tuple[int, ...], prototypes_shape: tuple[int, 
     return _Forms(*[_by_product_without_loop] * len(_LARGEST_DIRECT))
   if not all(isinstance(size, int) for size in batch):
     # One form for every platform: what is exported may be translated to other runtimes.
-    components = _FEWEST_ROWS * math.prod(prototypes_shape)
-    direct = components <= _LARGEST_DIRECT["cpu"]
+    direct = math.prod(prototypes_shape) <= _LARGEST_DIRECT_EXPORTED
     return _Forms(*[_direct if direct else _by_product_without_loop] * len(_LARGEST_DIRECT))
   components = max(math.prod(batch), _FEWEST_ROWS) * math.prod(prototypes_shape)
   return _Forms(
