@@ -202,11 +202,11 @@ def _distances_jvp(choose, primals, tangents):
   # XLA on CPUs may take it from memory that nobody has written.
   rows, products = [], []
   if not isinstance(features_dot, SymbolicZero):
-    rows.append(jnp.sum(f * features_dot, axis=-1, keepdims=True))
+    rows.append(_inner_products(f, features_dot))
     products.append(jnp.matmul(features_dot, q.T, precision=lax.Precision.HIGHEST))
   if not isinstance(prototypes_dot, SymbolicZero):
     q_dot = -prototypes_dot
-    rows.append(add_leading_axes(jnp.sum(q * q_dot, axis=-1), distances.ndim))
+    rows.append(add_leading_axes(_inner_products(q, q_dot)[:, 0], distances.ndim))
     products.append(jnp.matmul(f, q_dot.T, precision=lax.Precision.HIGHEST))
   along = functools.reduce(jnp.add, rows + products)
   # The inner `where` keeps derivatives of the division finite in the branch that is not taken.
@@ -292,6 +292,15 @@ def _centre(features: jax.Array, prototypes: jax.Array) -> tuple[jax.Array, jax.
   mean = jnp.sum(prototypes / prototypes.shape[0], axis=0)
   mean = lax.optimization_barrier(lax.stop_gradient(mean))
   return features - add_leading_axes(mean, features.ndim), mean[None, :] - prototypes
+
+
+def _inner_products(vectors: jax.Array, others: jax.Array) -> jax.Array:
+  """Return the inner product of each vector with its other, shape ``[..., 1]``."""
+  # By a product with ones: XLA on CPUs (jaxlib 0.10) misreads vectors that multiply others with one
+  # more leading axis inside a sum, where that sum is broadcast to more than 2^15 numbers. Tangents
+  # of a Jacobian are such others.
+  ones = jnp.ones((vectors.shape[-1], 1), vectors.dtype)
+  return jnp.matmul(vectors * others, ones, precision=lax.Precision.HIGHEST)
 
 
 def _squares(vectors: jax.Array) -> jax.Array:

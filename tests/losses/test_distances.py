@@ -379,6 +379,32 @@ def test_forward_mode_over_one_argument(distance, sizes, mode, moving):
   np.testing.assert_allclose(derivative(start, tangent), expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("moving", ["features", "prototypes"])
+def test_forward_mode_along_many_tangents(distance, moving):
+  # At these sizes XLA on CPUs misreads vectors that multiply tangents with an axis more in a sum.
+  many, rows, classes, width = 512, 16, 100, 16
+  generator = np.random.default_rng(0)
+  features, prototypes = (np.float32(generator.normal(size=(n, width))) for n in (rows, classes))
+  vectors = {"features": features, "prototypes": prototypes}
+  start = vectors.pop(moving)
+  tangents = np.float32(generator.normal(size=(many, *start.shape)))
+
+  @jax.jit
+  def derivatives(start, tangents):
+    def along(tangent):
+      return jax.jvp(lambda start: distance(**vectors, **{moving: start}), (start,), (tangent,))[1]
+
+    return jax.vmap(along)(tangents)
+
+  difference = np.float64(features)[:, None] - np.float64(prototypes)
+  gradient = difference / oracles.distances(features, prototypes)[..., None]
+  if moving == "features":
+    expected = np.einsum("bcd,tbd->tbc", gradient, np.float64(tangents))
+  else:
+    expected = -np.einsum("bcd,tcd->tbc", gradient, np.float64(tangents))
+  np.testing.assert_allclose(derivatives(start, tangents), expected, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("width", [1, 2048])
 def test_range_that_is_stated(distance, width):
   generator = np.random.default_rng(width)

@@ -127,8 +127,9 @@ def test_the_programs_are_what_a_tpu_should_run(target, strategy, network):
     assert all(types.count("xbf16>") == 2 for types in convolutions)
     assert all(types.count("xf32>") == 2 for types in products)
     assert len(convolutions) >= 33
-    # The gradient's two; the distances to ten classes are differenced.
-    assert len(products) == (2 if program is train else 0)
+    # The gradient's two, and two outer products, which the compiler makes multiplications; the
+    # distances to ten classes are differenced.
+    assert len(products) == (4 if program is train else 0)
 
   # Devices add up gradients, BatchNorm's statistics and metrics; images and parameters stay.
   (state, *_), _ = train.lowered.args_info
