@@ -26,13 +26,11 @@ _LEAST_RESOLUTION = 1e-6
 # How far the distances may miss, relative, that are not differenced.
 _TOLERANCE = 1e-5
 # Rows × classes × features up to which every pair is differenced: no loop, all digits. On CPUs that
-# is how far it takes less time than a product: .8 to .9 of it at 64 × 2 × 16, 1.2 at 64 × 10 × 16,
-# 1.4 to 2 at 64 × 10 × 512. Accelerators fuse the difference into its sum; their bounds are
-# estimates.
+# is about how far it takes no longer than a product: .5 to .9 of its time at 1 × 10 × 512, 1.0 at
+# 64 × 2 × 64, but 1.4 to 2.3 at 64 × 10 × 512. Accelerators fuse the difference into its sum; their
+# bounds are estimates.
 _LARGEST_DIRECT = {"cpu": 2**13, "cuda": 2**29, "tpu": 2**29}
-# Rows that there are at least, as far as the choice goes.
-_FEWEST_ROWS = 64
-# Classes × features up to which an export does so whose batch is symbolic: no loop in any case.
+# Classes × features up to which an export with a symbolic batch differences every pair.
 _LARGEST_DIRECT_EXPORTED = 2**16
 
 
@@ -53,10 +51,11 @@ def pairwise_distance(features: Features, prototypes: Prototypes) -> Float[Array
   norm has none, it is zero. Vectors that are themselves products in the same compiled program may
   be taken before they are rounded, and distances are then of those.
 
-  Up to :math:`2^{13}` rows × classes × features on CPUs and :math:`2^{29}` on GPUs and TPUs, fewer
-  than 64 rows counting as 64, every pair is differenced. Larger sizes go by a matrix product.
-  There, prototypes so close together that it cannot tell which are a row's two nearest cost a pass
-  over all rows each, so that hundreds of them take many times as long.
+  Up to :math:`2^{13}` rows × classes × features on CPUs and :math:`2^{29}` on GPUs and TPUs every
+  pair is differenced. Larger sizes go by a matrix product and a loop, which rarely has a pass to
+  make; so do programs that are exported with a fixed batch. There, prototypes so close together
+  that the product cannot tell which are a row's two nearest cost a pass over all rows each, so that
+  hundreds of them take many times as long.
 
   In float32 this holds for vectors of norms up to 1e18 and distances from 1e-14. Squares of
   larger ones overflow: such a distance is infinite or NaN, and so are its derivatives. Squares of
@@ -150,7 +149,7 @@ def _choose_forms(features_shape: tuple[int, ...], prototypes_shape: tuple[int, 
     # One form for every platform: what is exported may be translated to other runtimes.
     direct = math.prod(prototypes_shape) <= _LARGEST_DIRECT_EXPORTED
     return _Forms(*[_direct if direct else _by_product_without_loop] * len(_LARGEST_DIRECT))
-  components = max(math.prod(batch), _FEWEST_ROWS) * math.prod(prototypes_shape)
+  components = math.prod(batch) * math.prod(prototypes_shape)
   return _Forms(
     **{
       platform: _direct if components <= largest else _by_product
