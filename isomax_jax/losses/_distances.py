@@ -53,7 +53,7 @@ def pairwise_distance(features: Features, prototypes: Prototypes) -> Float[Array
 
   Up to :math:`2^{13}` rows × classes × features on CPUs and :math:`2^{29}` on GPUs and TPUs every
   pair is differenced. Larger sizes go by a matrix product and a loop, which rarely has a pass to
-  make; so do programs that are exported with a fixed batch. There, prototypes so close together
+  make; a program that is exported with a fixed batch has the loop too. Prototypes so close together
   that the product cannot tell which are a row's two nearest cost a pass over all rows each, so that
   hundreds of them take many times as long.
 
