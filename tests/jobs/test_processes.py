@@ -28,6 +28,8 @@ COMMAND = [
   *("--optim.learning-rate", "0.02", "--run.log-epochs", "0.12", "--run.checkpoint-epochs", "1"),
   *("--run.validate-epochs", "4", "--distributed", "--heartbeat-seconds", "10"),
 ]
+# Seconds after which a process counts as hanging, on a machine that does much else.
+PATIENCE = 600
 
 
 @contextlib.contextmanager
@@ -71,15 +73,15 @@ def steps_of(workdir):
 
 
 def wait_for_step(workdir, step, processes):
-  deadline = time.monotonic() + 120
+  deadline = time.monotonic() + PATIENCE
   while max(steps_of(workdir), default=0) < step:
     assert time.monotonic() < deadline
     assert all(process.poll() is None for process in processes)
     time.sleep(0.02)
 
 
-def end_of(process, timeout):
-  output, _ = process.communicate(timeout=timeout)
+def end_of(process):
+  output, _ = process.communicate(timeout=PATIENCE)
   return process.returncode, output
 
 
@@ -92,7 +94,7 @@ def test_two_processes_train_one_network_and_survive(tmp_path, digits_dir):
   with two_processes(workdir, digits_dir) as processes:
     wait_for_step(workdir, 12, processes)
     processes[1].send_signal(signal.SIGTERM)
-    ends = [end_of(process, 60) for process in processes]
+    ends = [end_of(process) for process in processes]
   stopped = max(steps_of(workdir))
   for code, output in ends:
     assert code == 128 + signal.SIGTERM, output
@@ -108,14 +110,14 @@ def test_two_processes_train_one_network_and_survive(tmp_path, digits_dir):
   with two_processes(workdir, digits_dir) as processes:
     wait_for_step(workdir, stopped + 5, processes)
     processes[1].kill()
-    code, output = end_of(processes[0], 60)
+    code, output = end_of(processes[0])
   assert code != 0
   assert "another task died" in output or "lost the others" in output
   assert max(steps_of(workdir)) < TOTAL
 
   # Started again, they finish, and no step is missing or there twice.
   with two_processes(workdir, digits_dir) as processes:
-    ends = [end_of(process, 180) for process in processes]
+    ends = [end_of(process) for process in processes]
   assert [code for code, _ in ends] == [0, 0], ends
   assert ["trained: " in output for _, output in ends] == [True, False]
   assert steps_of(workdir) == list(range(1, TOTAL + 1))
