@@ -86,7 +86,7 @@ def machine(*packages: str) -> str:
   versions = [_version(package) for package in packages]
   return ", ".join(
     [
-      f"{_cpu()} ({os.cpu_count()} cores)",
+      processor(),
       f"JAX on {len(devices)} x {devices[0].device_kind}",
       f"Python {platform.python_version()}",
       *versions,
@@ -120,8 +120,10 @@ def _seconds(function: Callable[[], Any]) -> float:
   return time.perf_counter() - start
 
 
-def _cpu() -> str:
+def processor() -> str:
+  """Name the processor, with the number of its cores that are there."""
   information = Path("/proc/cpuinfo")
   lines = information.read_text().splitlines() if information.exists() else []
   names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-  return names[0] if names else platform.processor() or platform.machine()
+  name = names[0] if names else platform.processor() or platform.machine()
+  return f"{name} ({os.cpu_count()} cores)"

@@ -14,7 +14,7 @@ installed, the authors' form is left out.
 
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.benchmarks import _timing
+from experiments.benchmarks import _report, _timing
 from isomax_jax.losses import _distances, isomax_logits, pairwise_distance, scaled_cross_entropy
 
 BATCH, WIDTH = 1024, 512
@@ -46,27 +46,29 @@ class Problem(NamedTuple):
   labels: jax.Array
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
   """Print a table for each number of classes, with the ratios and their targets."""
-  print(_timing.machine("jax", "jaxlib", "optax", "torch"))
+  packages = ("jax", "jaxlib", "optax", "torch")
+  report, _ = _report.parse("heads", __doc__, packages, arguments)
   print(f"head and loss, forward and backward, batch {BATCH:,}, {WIDTH} features, float32")
   without_torch = _timing.left_out(AUTHORS, "torch")
   seconds_a_class = 0.0
   for classes, repeats in REPEATS.items():
-    print(f"\n{classes:,} classes")
+    case = f"{classes:,} classes"
     problem = draw(classes)
-    compare_with_softmax(problem, repeats=repeats)
+    compare_with_softmax(report, case, problem, repeats=repeats)
     report_accuracy(problem)
     if without_torch:
       continue
     if seconds_a_class * classes > PATIENCE:
       print(f"{AUTHORS}: not run, as it would take over {PATIENCE:.0f} s a call")
     else:
-      seconds_a_class = compare_with_authors(problem, repeats=min(repeats, 3)) / classes
-  compare_forms()
+      seconds = compare_with_authors(report, case, problem, repeats=min(repeats, 3))
+      seconds_a_class = seconds / classes
+  compare_forms(report)
 
 
-def compare_forms(*, repeats: int = 1500) -> None:
+def compare_forms(report: _report.Report, *, repeats: int = 1500) -> None:
   """Time the loss, forward and backward, with distances by direct difference and by a product.
 
   Many times a dispatch, where no call and no waking of a core is in the time, and once by itself.
@@ -82,19 +84,19 @@ def compare_forms(*, repeats: int = 1500) -> None:
     library = _distances._choose_forms(*(array.shape for array in arguments[:2]))
     by_direct = getattr(library, platform, library.cuda) is _distances._direct
     for function, many, turns in ((_steps_by, DISPATCH, repeats // 25), (_step_by, 1, repeats)):
-      print(f"\nbatch {rows}, {classes} classes, {width} features, {many} a dispatch")
       steps = {
         name: functools.partial(jax.jit(function(form)).lower(*arguments).compile(), *arguments)
         for name, form in forms.items()
       }
       timings = _timing.measure(steps, repeats=turns)
-      print(_timing.table(timings))
+      case = f"batch {rows}, {classes} classes, {width} features, {many} a dispatch"
+      report.timings(case, timings)
       direct, product = timings.values()
-      ratio = np.median(direct.seconds / product.seconds)
-      print(f"direct / product: {ratio:.2f}x")
+      ratios = direct.seconds / product.seconds
+      report.ratio(case, "direct / product", ratios)
       if many > 1:
-        taken, ratio = ("direct", ratio) if by_direct else ("product", 1 / ratio)
-        print(_timing.verdict(f"{taken}, which the library takes, / the other", ratio, at_most=1.5))
+        taken, ratios = ("direct", ratios) if by_direct else ("product", 1 / ratios)
+        report.ratio(case, f"{taken}, which the library takes, / the other", ratios, at_most=1.5)
 
 
 def _step_by(form: Callable[..., jax.Array]) -> Callable[..., Any]:
@@ -122,7 +124,9 @@ def _steps_by(form: Callable[..., jax.Array]) -> Callable[..., Any]:
   return descend
 
 
-def compare_with_softmax(problem: Problem, *, repeats: int) -> None:
+def compare_with_softmax(
+  report: _report.Report, case: str, problem: Problem, *, repeats: int
+) -> None:
   """Time IsoMax and SoftMax in turns, and set their compilers' memory plans side by side."""
   classes, _ = problem.prototypes.shape
   kernel, bias = problem.prototypes.T.copy(), jnp.zeros(classes)
@@ -132,31 +136,34 @@ def compare_with_softmax(problem: Problem, *, repeats: int) -> None:
     "IsoMax": (isomax_loss, (problem.far, *isomax), (0, 1)),
     "IsoMax, features beside prototypes": (isomax_loss, (problem.near, *isomax), (0, 1)),
   }
-  steps, megabytes = {}, {}
+  steps, megabytes, compiling = {}, {}, {}
   for name, (loss, arguments, moving) in contenders.items():
     start = time.perf_counter()
     compiled = jax.jit(jax.value_and_grad(loss, moving)).lower(*arguments).compile()
-    print(f"{name}: compiled in {time.perf_counter() - start:.2f} s")
+    compiling[name] = time.perf_counter() - start
     steps[name] = functools.partial(compiled, *arguments)
     plan = compiled.memory_analysis()
     megabytes[name] = (plan.temp_size_in_bytes + plan.output_size_in_bytes) / 1e6
   timings = _timing.measure(steps, repeats=repeats)
-  print(_timing.table(timings))
+  report.timings(case, timings)
+  print("compiled in " + ", ".join(f"{s:.2f} s ({name})" for name, s in compiling.items()))
 
   softmax, isomax, near = timings.values()
+  ratios = isomax.seconds / softmax.seconds
   if classes < 100:
+    # A call of so few classes waits for its dispatch, which a ratio would say nothing about.
     met = "met" if isomax.median < 1e-3 else "NOT met"
     print(f"IsoMax: {1e3 * isomax.median:.2f} ms, target < 1 ms {met}")
-  else:
-    ratio = np.median(isomax.seconds / softmax.seconds)
-    print(_timing.verdict("IsoMax / SoftMax", ratio, at_most=1.1))
-  ratio = np.median(near.seconds / softmax.seconds)
-  print(f"IsoMax, features beside prototypes / SoftMax: {ratio:.2f}x")
-  memory = f"memory of IsoMax ({megabytes['IsoMax']:.1f} MB) / SoftMax ({megabytes['SoftMax']:.1f})"
-  print(_timing.verdict(memory, megabytes["IsoMax"] / megabytes["SoftMax"], at_most=1.2))
+  report.ratio(case, "IsoMax / SoftMax", ratios, at_most=None if classes < 100 else 1.1)
+  report.ratio(case, "IsoMax, features beside prototypes / SoftMax", near.seconds / softmax.seconds)
+  print(f"memory: IsoMax {megabytes['IsoMax']:.1f} MB, SoftMax {megabytes['SoftMax']:.1f} MB")
+  memory = megabytes["IsoMax"] / megabytes["SoftMax"]
+  report.ratio(case, "memory of IsoMax / of SoftMax", memory, at_most=1.2)
 
 
-def compare_with_authors(problem: Problem, *, repeats: int) -> float:
+def compare_with_authors(
+  report: _report.Report, case: str, problem: Problem, *, repeats: int
+) -> float:
   """Time the authors' form against IsoMax in turns; return the seconds of one call."""
   isomax = jax.jit(jax.value_and_grad(isomax_loss, (0, 1)))
   contenders = {
@@ -164,13 +171,11 @@ def compare_with_authors(problem: Problem, *, repeats: int) -> float:
     AUTHORS: authors_step(problem),
   }
   timings = _timing.measure(contenders, repeats=repeats)
-  print(_timing.table(timings))
+  report.timings(f"{case}, beside PyTorch", timings)
   ours, theirs = timings.values()
-  ratio = np.median(theirs.seconds / ours.seconds)
-  if problem.prototypes.shape[0] == 1_000:
-    print(_timing.verdict("the authors' form / IsoMax", ratio, at_least=10))
-  else:
-    print(f"the authors' form / IsoMax: {ratio:.1f}x")
+  at_least = 10 if problem.prototypes.shape[0] == 1_000 else None
+  ratios = theirs.seconds / ours.seconds
+  report.ratio(case, "the authors' form in PyTorch / IsoMax", ratios, at_least=at_least)
   return theirs.median
 
 

@@ -8,7 +8,7 @@ Run with ``python -m experiments.benchmarks.knn``; it needs Linux and the ``benc
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -16,28 +16,27 @@ import jax.numpy as jnp
 import numpy as np
 from sklearn.neighbors import NearestNeighbors
 
-from experiments.benchmarks import _memory, _timing
+from experiments.benchmarks import _memory, _report, _timing
 from isomax_jax.detectors import create_detector
 from isomax_jax.typing import Outputs
 
 EXAMPLES, WIDTH, BATCH, REPEATS = 50_000, 512, 256, 10
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
   """Print times, memory and how far the distances are from each other's."""
-  print(_timing.machine("jax", "jaxlib", "scikit-learn"))
-  print(f"score of {BATCH} against {EXAMPLES:,} x {WIDTH} training features, float32, k = 50")
+  report, _ = _report.parse("knn", __doc__, ("jax", "jaxlib", "scikit-learn"), arguments)
+  case = f"score of {BATCH} against {EXAMPLES:,} × {WIDTH} training features, float32, k = 50"
   prepares = {"isomax_jax": prepare_detector, "scikit-learn": prepare_scikit_learn}
   calls = {name: prepare() for name, prepare in prepares.items()}
   timings = _timing.measure(calls, repeats=REPEATS)
-  print(_timing.table(timings))
+  report.timings(case, timings)
   usages = {name: _memory.measure(prepare, repeats=1) for name, prepare in prepares.items()}
-  print(_memory.table(usages))
+  report.usages(case, usages, repeats=1, times=False)
   own, peer = timings.values()
-  print(
-    f"scikit-learn / isomax_jax: time {np.median(peer.seconds / own.seconds):.2f}x, "
-    f"memory {usages['scikit-learn'].megabytes / usages['isomax_jax'].megabytes:.2f}x"
-  )
+  report.ratio(case, "scikit-learn / isomax_jax", peer.seconds / own.seconds)
+  memory = usages["scikit-learn"].megabytes / usages["isomax_jax"].megabytes
+  report.ratio(case, "memory of scikit-learn / of isomax_jax", memory)
   exact = _exact(rows=16)
   for name, usage in usages.items():
     error = np.max(np.abs(usage.result[: exact.size] / exact - 1))

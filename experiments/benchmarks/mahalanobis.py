@@ -9,11 +9,11 @@ Run with ``python -m experiments.benchmarks.mahalanobis``; it needs Linux and th
 """
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from experiments.benchmarks import _memory, _timing
+from experiments.benchmarks import _memory, _report
 from isomax_jax.detectors import create_detector
 from isomax_jax.typing import Outputs
 
@@ -39,9 +39,9 @@ class Batches:
       yield None, labels, Outputs(logits, features=stages[-1], stages=stages)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
   """Print a table for each number of rows, and what the memory does as rows grow."""
-  print(_timing.machine("jax", "numpy", "scikit-learn"))
+  report, _ = _report.parse("mahalanobis", __doc__, ("jax", "numpy", "scikit-learn"), arguments)
   print(f"fit of {'-'.join(map(str, WIDTHS))} features a row, {CLASSES} classes")
   megabytes = {}
   for rows, repeats in REPEATS.items():
@@ -53,28 +53,22 @@ def main() -> None:
         ("scikit-learn", prepare_scikit_learn),
       )
     }
-    print(f"\n{rows:,} rows, {rows * sum(WIDTHS) * 4 / 1e6:.0f} MB of float32; n = {repeats}")
-    print(_memory.table(usages))
+    case = f"fit to {rows:,} rows, {rows * sum(WIDTHS) * 4 / 1e6:.0f} MB of float32"
+    report.usages(case, usages, repeats=repeats)
     _, own, peer = usages.values()
     megabytes[rows] = own.megabytes
-    print(
-      f"scikit-learn / isomax_jax: memory {peer.megabytes / own.megabytes:.1f}x, "
-      f"time {peer.seconds / own.seconds:.2f}x"
-    )
+    report.ratio(case, "scikit-learn / isomax_jax", peer.seconds / own.seconds)
+    report.ratio(case, "memory of scikit-learn / of isomax_jax", peer.megabytes / own.megabytes)
     difference = max(
       np.max(np.abs(a - b)) / np.max(np.abs(b))
       for a, b in zip(own.result, peer.result, strict=True)
     )
     print(f"largest relative difference of a stage's precision: {difference:.0e}")
   fewest, *_, most = megabytes
+  grown = megabytes[most] / megabytes[fewest]
   print()
-  print(
-    _timing.verdict(
-      f"memory of {most:,} rows / {fewest:,} rows, isomax_jax",
-      megabytes[most] / megabytes[fewest],
-      at_most=1.2,
-    )
-  )
+  what = f"memory of {most:,} rows / of {fewest:,}, isomax_jax"
+  report.ratio("growth with the rows", what, grown, at_most=1.2)
 
 
 def prepare_batches(rows: int) -> Callable[[], None]:

@@ -8,32 +8,34 @@ Run with ``python -m experiments.benchmarks.metrics``; it needs the ``bench`` ex
 """
 
 import functools
+from collections.abc import Sequence
 
 import numpy as np
 from sklearn.metrics import auc, precision_recall_curve, roc_curve
 
-from experiments.benchmarks import _timing
+from experiments.benchmarks import _report, _timing
 from isomax_jax.metrics import detection_metrics
 
 EXAMPLES = 1_000_000
 TPR = 0.95
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
   """Print a table for each precision, with the ratios and their targets."""
-  print(_timing.machine("numpy", "scikit-learn"))
+  packages = ("numpy", "scikit-learn")
+  report, _ = _report.parse("metrics", __doc__, packages, arguments, on_host=True)
   for dtype in (np.float32, np.float64):
     scores = _draw(dtype)
     own = {"isomax_jax": functools.partial(detection_metrics, *scores, tpr=TPR)}
     library = {"scikit-learn": functools.partial(scikit_learn, *scores)}
     loop = {"one at a time": functools.partial(one_at_a_time, *scores)}
     timings = _timing.measure(own | library, repeats=10) | _timing.measure(loop, repeats=3)
-    print(f"\nsix metrics, {EXAMPLES:,} + {EXAMPLES:,} scores, {np.dtype(dtype).name}")
-    print(_timing.table(timings))
+    case = f"six metrics, {EXAMPLES:,} + {EXAMPLES:,} scores, {np.dtype(dtype).name}"
+    report.timings(case, timings)
     values = own["isomax_jax"]()
     for name, target in (("scikit-learn", 8), ("one at a time", 20)):
       ratio = timings[name].median / timings["isomax_jax"].median
-      print(_timing.verdict(f"{name} / isomax_jax", ratio, at_least=target))
+      report.ratio(case, f"{name} / isomax_jax", ratio, at_least=target)
       peer_values = (library | loop)[name]()
       difference = max(abs(peer_values[metric] - values[metric]) for metric in values)
       print(f"  largest difference of a metric: {difference:.0e}")

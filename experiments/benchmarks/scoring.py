@@ -4,11 +4,12 @@ Run with ``python -m experiments.benchmarks.scoring``.
 """
 
 import functools
+from collections.abc import Sequence
 
 import jax
 import numpy as np
 
-from experiments.benchmarks import _timing
+from experiments.benchmarks import _report, _timing
 from isomax_jax.models import create_model
 from isomax_jax.scores import entropic_score
 from isomax_jax.typing import Outputs
@@ -17,9 +18,9 @@ BATCH, REPEATS = 256, 300
 TARGET = 0.01
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
   """Print the times of the pass, of the pass with the score, and of the score by itself."""
-  print(_timing.machine("jax", "jaxlib", "flax"))
+  report, _ = _report.parse("scoring", __doc__, ("jax", "jaxlib", "flax"), arguments)
   model = create_model("small_cnn", num_classes=10)
   images = jax.random.uniform(jax.random.key(0), (BATCH, 28, 28, 1))
   variables = jax.jit(functools.partial(model.init, train=False))(jax.random.key(1), images)
@@ -40,17 +41,17 @@ def main() -> None:
     "entropic score": functools.partial(score, logits),
   }
   timings = _timing.measure(functions, repeats=REPEATS)
-  print(f"\nsmall_cnn, batch {BATCH}, {logits.shape[-1]} classes, {images.shape[1:]} images")
-  print(_timing.table(timings))
+  case = f"small_cnn, batch {BATCH}, {logits.shape[-1]} classes, images {images.shape[1:]}"
+  report.timings(case, timings)
 
   forward_time, both, by_itself = timings.values()
   # Over rounds, in each of which every contender has one turn.
   overheads = both.seconds / forward_time.seconds - 1
   overhead, error = np.median(overheads), np.std(overheads) / np.sqrt(overheads.size)
-  met = "met" if overhead <= TARGET else "NOT met"
-  print(f"overhead of the score: {overhead:+.2%} ± {error:.2%}, target <= {TARGET:.0%} {met}")
+  report.share(case, "overhead of the score", overhead, at_most=TARGET)
+  print(f"  give or take {error:.2%}, one standard error")
   share = np.median(by_itself.seconds / forward_time.seconds)
-  print(f"the score by itself, its own dispatch included: {share:.1%} of a forward pass")
+  report.share(case, "the score by itself, its own dispatch included, of a forward pass", share)
 
 
 if __name__ == "__main__":
