@@ -26,6 +26,7 @@ lint: $(VENV)/.test
 	$(BIN)/ruff format --check
 
 bench: $(VENV)/.bench
+	$(BIN)/python -m experiments.benchmarks.training --quick
 	$(BIN)/python -m experiments.benchmarks.heads
 	$(BIN)/python -m experiments.benchmarks.scoring
 	$(BIN)/python -m experiments.benchmarks.metrics
