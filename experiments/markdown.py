@@ -104,7 +104,11 @@ def times_table(records: Sequence[Record]) -> str:
     numbers = [times.get((head, detector)) for head in heads]
     shown = ["–" if number is None else f"{number:.2f}" for number in numbers]
     lines.append(row(name_of(detector), *shown))
-  return "\n".join(lines)
+  measured = dict.fromkeys(
+    f"On {r.device}, Python {r.versions['python']}, JAX {r.versions['jax']}, {r.time[:10]}."
+    for r in records
+  )
+  return "\n".join([*lines, "", *measured])
 
 
 def wins(records: Sequence[Record], unknowns: Sequence[str]) -> str:

@@ -16,6 +16,7 @@ import tyro
 from matplotlib.figure import Figure
 
 from experiments import calibration, figures, reliability, small_cifar, soak, table1, table2, table3
+from experiments.benchmarks._report import read_results
 from experiments.cells import name_of
 from experiments.markdown import (
   METRICS,
@@ -28,6 +29,7 @@ from experiments.markdown import (
   times_table,
   wins,
 )
+from experiments.performance import performance_table
 from isomax_jax.evaluation import Record, plots, read_records, summarize
 from isomax_jax.evaluation.records import DISPLAY_NAMES, method_name
 
@@ -180,12 +182,30 @@ def _last(records: Sequence[Record]) -> list[Record]:
   ]
 
 
+# What docs/performance.md shows; of the two forms of a distance their ratio alone.
+BENCHMARKS: Mapping[str, Mapping[str, Any]] = {
+  "training": {},
+  "heads": {"shown": lambda result: result.unit == "x" or " a dispatch" not in result.case},
+  "scoring": {},
+  "input": {},
+  "metrics": {"accelerated": False},
+  "knn": {},
+  "mahalanobis": {},
+}
 # From a file and the name of a table in it to the records and the function that writes it.
 TABLES: Mapping[tuple[str, str], tuple[str, Callable[[Sequence[Any]], str]]] = {
   ("README.md", "quickstart"): ("quickstart.jsonl", quickstart_table),
   ("README.md", "small_cifar"): ("small_cifar.jsonl", small_cifar_table),
   ("docs/method.md", "sequential_log"): ("sequential_log.jsonl", sequential_log_table),
   ("docs/detectors.md", "times"): ("detector_times.jsonl", times_table),
+  ("docs/performance.md", "detectors"): ("detector_times.jsonl", times_table),
+  **{
+    ("docs/performance.md", benchmark): (
+      "performance.jsonl",
+      partial(performance_table, benchmark=benchmark, **options),
+    )
+    for benchmark, options in BENCHMARKS.items()
+  },
   ("docs/reliability.md", "faults"): ("reliability.jsonl", reliability.faults_table),
   **{
     ("docs/detectors.md", f"{name} {head}"): (
@@ -225,7 +245,11 @@ def render(text: str, name: str, table: str) -> str:
   return replaced
 
 
-_READERS = {"reliability.jsonl": reliability.read_tries, "soak.jsonl": soak.read_samples}
+_READERS = {
+  "performance.jsonl": read_results,
+  "reliability.jsonl": reliability.read_tries,
+  "soak.jsonl": soak.read_samples,
+}
 
 
 def load(path: Path) -> Sequence[Any]:

@@ -1,0 +1,64 @@
+"""The tables of docs/performance.md: what benchmarks measured, a column a device."""
+
+from collections.abc import Callable, Sequence
+
+from experiments.benchmarks._report import Result, column
+from experiments.markdown import row
+
+_NOT_MEASURED = "not measured"
+
+
+def performance_table(
+  results: Sequence[Result],
+  *,
+  benchmark: str,
+  accelerated: bool = True,
+  shown: Callable[[Result], bool] = lambda result: True,
+) -> str:
+  """Tabulate what one benchmark measured: a row a figure, a column a device and its JAX.
+
+  Args:
+    results: Results of all benchmarks.
+    benchmark: The benchmark's name.
+    accelerated: Whether it measures an accelerator where there is one. There is a column that says
+      so where none has been measured.
+    shown: Function that tells which results are shown.
+  """
+  results = [r for r in results if r.benchmark == benchmark and shown(r)]
+  if not results:
+    return "Not measured yet."
+  # Accelerators first, and of one device the newest JAX.
+  newest = {column(r): (r.platform != "cpu", r.time) for r in results}
+  columns = sorted(newest, key=newest.get, reverse=True)
+  if accelerated and all(r.platform == "cpu" for r in results):
+    columns.insert(0, "a GPU or TPU")
+  cells = {(r.case, _name(r), column(r)): r for r in results}
+  lines = [row("", *columns), row(*["---"] * (1 + len(columns)))]
+  for case in dict.fromkeys(r.case for r in results):
+    lines.append(row(f"**{case}**", *[""] * len(columns)))
+    for name in dict.fromkeys(_name(r) for r in results if r.case == case):
+      found = [cells.get((case, name, each)) for each in columns]
+      lines.append(row(name, *[_NOT_MEASURED if r is None else _shown(r) for r in found]))
+  return "\n".join(lines)
+
+
+def _name(result: Result) -> str:
+  """Name what was measured, with its target."""
+  unit = "x" if result.unit == "x" else f" {result.unit}"
+  return result.what + (f" (target {result.target}{unit})" if result.target else "")
+
+
+def _shown(result: Result) -> str:
+  """Show a figure: a time in milliseconds, others in their unit, and whether a target is met."""
+  factor, unit = (1e3, "ms") if result.unit == "s" and result.value < 1 else (1, result.unit)
+  value = factor * result.value
+  digits = 2 if unit == "x" else max(0, 3 - len(str(int(abs(value)))))
+  text = f"{value:,.{digits}f}"
+  if result.std is not None:
+    text += f" ± {factor * result.std:,.{digits}f}"
+  text += "x" if unit == "x" else f" {unit}"
+  if result.n > 1:
+    text += f" (n {result.n})"
+  if result.met is not None:
+    text += ", met" if result.met else ", **not met**"
+  return text
