@@ -1,5 +1,6 @@
 """What the README shows is run."""
 
+import configparser
 import importlib
 import re
 import shlex
@@ -90,3 +91,13 @@ def test_every_experiment_is_one(capsys, monkeypatch):
       runner.main(importlib.import_module(module).EXPERIMENT, "", arguments)
     assert stop.value.code == 0, capsys.readouterr().err
   assert ran == [15]
+
+
+def test_every_extra_is_one_and_is_installed_from_a_checkout():
+  setup = configparser.ConfigParser()
+  setup.read(ROOT / "setup.cfg")
+  extras = setup["options.extras_require"]
+  installed = [shlex.split(line)[-1] for line in BASH if line.startswith("pip install")]
+  assert all(target.partition("[")[0] == "." for target in installed), installed
+  named = {name for target in installed for name in re.findall(r"[\w-]+", target)}
+  assert {"train", "quickstart", "tensorboard", "test", "bench"} <= named <= set(extras)
