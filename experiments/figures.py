@@ -6,14 +6,18 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from experiments.cells import name_of
 from experiments.figure1 import PANELS
+from experiments.score_histograms import ScoreHistogram
 from experiments.soak import Sample
 from isomax_jax.evaluation import Record, style
-from isomax_jax.evaluation.records import method_name
+from isomax_jax.evaluation.records import DISPLAY_NAMES, method_name
 
 _LOSS, _ENTROPY = style.KNOWN, style.UNKNOWN
+# For a figure that is to be read on a telephone too.
+_FRONT = {"fontsize": 14, "color": style.INK}
 _DASHES = {"maximum_probability": style.DASHED, "entropic_score": "-"}
 
 
@@ -169,6 +173,63 @@ def soak(samples: Sequence[Sample]) -> Figure:
   panels[2].plot(steps, [s.log / 1e6 for s in samples], color=style.UNKNOWN)
   below = 0.6 * samples[-1].log / 1e6
   panels[2].text(max(steps), below, "of it log ", ha="right", va="top", **style.LABEL)
+  return figure
+
+
+def known_and_unknown(histograms: Sequence[ScoreHistogram]) -> Figure:
+  """Draw how SoftMax and IsoMax networks score what they know and what they have never seen.
+
+  The unknown sets weigh alike, however many images they have. Below each panel is the share of
+  each set that scores below its network's threshold, and the AUROC.
+
+  Args:
+    histograms: Histograms of each head: of the known test images, and of each unknown set.
+  """
+  figure = style.make_figure(width=7.2, height=4.7)
+  figure.get_layout_engine().set(wspace=0.06)
+  grid = figure.subplots(2, 2, height_ratios=(3, 1))
+  for head, (axes, numbers) in zip(("softmax", "isomax"), grid.T, strict=True):
+    (known,) = [h for h in histograms if (h.head, h.unknown) == (head, None)]
+    unknowns = [h for h in histograms if h.head == head and h.unknown]
+    style.panel(axes, "", color=style.INK)
+    axes.set_title(
+      DISPLAY_NAMES[head], loc="left", color=style.head_colour(head), fontsize=18,
+      fontweight="bold",
+    )  # fmt: skip
+    shares = {
+      style.UNKNOWN: np.mean([h.shares for h in unknowns], axis=0),
+      style.KNOWN: known.shares,
+    }
+    for colour, heights in shares.items():
+      axes.stairs(heights, known.edges, fill=True, color=colour, alpha=0.4, linewidth=0)
+      axes.stairs(heights, known.edges, color=colour, linewidth=1.6)
+    axes.axvline(0, color=style.INK, linewidth=1.4, linestyle=style.DASHED)
+    # Room for what is said left of the threshold, and above.
+    axes.set_xlim(min(known.edges[0], -0.55 * known.edges[-1]), known.edges[-1])
+    axes.set_ylim(0, 1.4 * np.max(list(shares.values())))
+    axes.set(xticks=[], yticks=[])
+    axes.spines["left"].set_visible(False)
+    axes.set_xlabel("more certain →", loc="right", **_FRONT)
+    rejected = np.mean([h.rejected for h in unknowns])
+    for words, x, side, colour in (
+      (f"{100 * rejected:.0f} %\nrejected", -7, "right", style.UNKNOWN),
+      (f"{100 * (1 - known.rejected):.0f} %\naccepted", 7, "left", style.KNOWN),
+    ):
+      axes.annotate(
+        words, (0, 0.99), xytext=(x, 0), xycoords=("data", "axes fraction"),
+        textcoords="offset points", ha=side, va="top", fontsize=15, fontweight="bold", color=colour,
+      )  # fmt: skip
+    numbers.set_axis_off()
+    rows = [("", "rejected", "AUROC")]
+    rows += [
+      (name_of(h.unknown), f"{100 * h.rejected:.1f} %", f"{100 * h.auroc:.1f} %") for h in unknowns
+    ]
+    for y, cells in zip(np.linspace(0.95, 0.05, len(rows)), rows, strict=True):
+      for x, side, cell in zip((0, 0.71, 1), ("left", "right", "right"), cells, strict=True):
+        numbers.text(x, y, cell, ha=side, va="center", **_FRONT)
+  keys = {"known digits": style.KNOWN, "never seen: other digits, letters, photos": style.UNKNOWN}
+  handles = [Patch(color=colour, alpha=0.75, label=words) for words, colour in keys.items()]
+  style.legend(figure, handles, fontsize=_FRONT["fontsize"])
   return figure
 
 

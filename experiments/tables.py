@@ -6,6 +6,7 @@ A table stands between two comments that name it; what is between them is replac
 """
 
 import re
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,17 @@ from typing import Any
 import tyro
 from matplotlib.figure import Figure
 
-from experiments import calibration, figures, reliability, small_cifar, soak, table1, table2, table3
+from experiments import (
+  calibration,
+  figures,
+  reliability,
+  score_histograms,
+  small_cifar,
+  soak,
+  table1,
+  table2,
+  table3,
+)
 from experiments.benchmarks._report import read_results
 from experiments.cells import name_of
 from experiments.markdown import (
@@ -30,6 +41,7 @@ from experiments.markdown import (
   wins,
 )
 from experiments.performance import performance_table
+from experiments.score_histograms import ScoreHistogram
 from isomax_jax.evaluation import Record, plots, read_records, summarize
 from isomax_jax.evaluation.records import DISPLAY_NAMES, method_name
 
@@ -42,6 +54,35 @@ def quickstart_table(records: Sequence[Record]) -> str:
   """Tabulate the quickstart, and how often IsoMax+ES beat SoftMax+MPS of its split and seed."""
   table = methods_table(records, _QUICKSTART_SETS)
   return f"{table}\n\n{wins(records, _QUICKSTART_SETS)}"
+
+
+def front_caption(histograms: Sequence[ScoreHistogram]) -> str:
+  """Say which networks the figure of README's front is of."""
+  of = histograms[0]
+  splits, count = len(of.in_sets), len(of.in_sets) * len(of.seeds)
+  seeds = f"{len(of.seeds)} seeds" if len(of.seeds) > 1 else f"seed {of.seeds[0]}"
+  return (
+    "Test images by the entropic score, set against each network's own threshold: "
+    f"{count} small networks of each\nkind, of 72.5 k parameters ({splits} splits of the digits, "
+    f"{seeds}). Unseen digits, letters and photos\nweigh alike; each axis is logarithmic in the "
+    "entropy, on a scale of its own."
+  )
+
+
+def front_means(records: Sequence[Record]) -> str:
+  """Say what the entropic score rejects over all networks of the quickstart's table."""
+  cells = summarize(
+    [r for r in records if (r.detector, r.metric) == ("entropic_score", "tnr_at_tpr")],
+    by=["head", "unknown"],
+  )
+  softmax, isomax = (
+    100 * statistics.fmean(cells[head, unknown].mean for unknown in _QUICKSTART_SETS)
+    for head in ("softmax", "isomax")
+  )
+  return (
+    f"Over all {cells['isomax', 'letters'].n} networks of each kind in the "
+    f"[first table](#what-it-shows), SoftMax rejects {softmax:.0f} % and IsoMax {isomax:.0f} %."
+  )
 
 
 def small_cifar_table(records: Sequence[Record]) -> str:
@@ -194,6 +235,8 @@ BENCHMARKS: Mapping[str, Mapping[str, Any]] = {
 }
 # From a file and the name of a table in it to the records and the function that writes it.
 TABLES: Mapping[tuple[str, str], tuple[str, Callable[[Sequence[Any]], str]]] = {
+  ("README.md", "front"): ("quickstart_scores.jsonl", front_caption),
+  ("README.md", "front means"): ("quickstart.jsonl", front_means),
   ("README.md", "quickstart"): ("quickstart.jsonl", quickstart_table),
   ("README.md", "small_cifar"): ("small_cifar.jsonl", small_cifar_table),
   ("docs/method.md", "sequential_log"): ("sequential_log.jsonl", sequential_log_table),
@@ -247,6 +290,7 @@ def render(text: str, name: str, table: str) -> str:
 
 _READERS = {
   "performance.jsonl": read_results,
+  "quickstart_scores.jsonl": score_histograms.read_histograms,
   "reliability.jsonl": reliability.read_tries,
   "soak.jsonl": soak.read_samples,
 }
@@ -259,6 +303,7 @@ def load(path: Path) -> Sequence[Any]:
 
 # From a file to the records and the function that draws it; nothing is drawn of no records.
 FIGURES: Mapping[str, tuple[str, Callable[[Sequence[Any]], Figure]]] = {
+  "docs/figures/front.png": ("quickstart_scores.jsonl", figures.known_and_unknown),
   "docs/figures/figure1.png": ("figure1.jsonl", figures.entropic_scales),
   "docs/figures/small_figure1.png": ("small_cifar.jsonl", figures.entropic_scales),
   "docs/figures/small_curves.png": ("small_cifar.jsonl", figures.score_curves),

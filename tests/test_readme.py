@@ -93,6 +93,18 @@ def test_every_experiment_is_one(capsys, monkeypatch):
   assert ran == [15]
 
 
+def test_every_link_and_figure_is_there_and_a_figure_is_told_in_words():
+  links = re.findall(r"(!?)\[([^]]+)\]\((?!http)([^)#]*)(?:#([^)]*))?\)", README)
+  headings = {
+    line[3:].lower().replace(" ", "-") for line in README.splitlines() if line[:3] == "## "
+  }
+  assert [target for figure, _, target, _ in links if figure] == ["docs/figures/front.png"]
+  for figure, words, target, anchor in links:
+    assert (ROOT / target).exists(), target
+    assert not figure or len(words.split()) > 20, words
+    assert target or anchor in headings, anchor
+
+
 def test_every_extra_is_one_and_is_installed_from_a_checkout():
   setup = configparser.ConfigParser()
   setup.read(ROOT / "setup.cfg")

@@ -50,11 +50,12 @@ def panel(axes: Axes, title: str, *, color: str) -> None:
   axes.tick_params(which="both", labelsize=8.5, labelcolor=INK, color=RULE, length=3)
 
 
-def legend(figure: Figure, handles: Sequence[Artist]) -> None:
+def legend(figure: Figure, handles: Sequence[Artist], *, fontsize: float = 9) -> None:
   """Put one line of keys above the panels."""
   figure.legend(
-    handles=handles, loc="outside upper left", ncols=len(handles), frameon=False, fontsize=9,
-    labelcolor=INK, handlelength=1.6, columnspacing=1.6, handletextpad=0.6, borderpad=0.2,
+    handles=handles, loc="outside upper left", ncols=len(handles), frameon=False,
+    fontsize=fontsize, labelcolor=INK, handlelength=1.6, columnspacing=1.6, handletextpad=0.6,
+    borderpad=0.2,
   )  # fmt: skip
 
 

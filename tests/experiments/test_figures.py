@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from experiments import figures, small_cifar
+from experiments.score_histograms import ScoreHistogram
 from isomax_jax.evaluation import Record
 from isomax_jax.heads import HEADS
 
@@ -55,3 +56,40 @@ def test_curves_have_a_line_a_method_with_the_last_checkpoint_at_their_end(recor
     assert (len(means), len(axes.lines)) == (methods, 3 * methods)
     for line in means:
       np.testing.assert_allclose(line.get_xydata(), np.stack([epochs, epochs + 5], -1))
+
+
+def test_the_front_shows_what_lies_below_the_threshold_of_each_head():
+  shared = {
+    "model": "small_cnn", "epochs": 200, "in_sets": ["mnist_5k:0-7"], "seeds": [0], "device": "",
+    "versions": {}, "git_commit": None, "time": "",
+  }  # fmt: skip
+  histograms = [
+    ScoreHistogram(
+      head=head, unknown=unknown, edges=[-2.0, -1.0, 0.0, 1.0, 2.0, 3.0], counts=counts,
+      auroc=auroc, **shared,
+    )
+    for head, more in (("softmax", 0), ("isomax", 300))
+    for unknown, counts, auroc in (
+      (None, [10, 40, 50, 400, 500], None),
+      ("mnist_5k, other classes", [100 + more, 300, 600 - more, 0, 0], 0.9),
+      ("letters", [10, 10, 20, 0, 0], 0.8),
+    )
+  ]  # fmt: skip
+  figure = figures.known_and_unknown(histograms)
+  (softmax, isomax), tables = figure.axes[:2], figure.axes[2:]
+  assert [axes.get_title(loc="left") for axes in (softmax, isomax)] == ["SoftMax", "IsoMax"]
+  texts = [[text.get_text() for text in axes.texts] for axes in (softmax, isomax)]
+  # Means of 40 and 50 %, and of 70 and 50 %: the sets weigh alike.
+  assert texts == [[f"{share} %\nrejected", "95 %\naccepted"] for share in (45, 60)]
+  for axes, unknown in zip(
+    (softmax, isomax), ([0.175, 0.275, 0.55, 0, 0], [0.325, 0.275, 0.4, 0, 0]), strict=True
+  ):
+    np.testing.assert_allclose(axes.lines[0].get_xdata(), 0)
+    of_unknown, of_known = axes.patches[::2]
+    np.testing.assert_allclose(of_unknown.get_data().values, unknown)
+    np.testing.assert_allclose(of_known.get_data().values, [0.01, 0.04, 0.05, 0.4, 0.5])
+  shown = [[text.get_text() for text in axes.texts] for axes in tables]
+  assert shown == [
+    ["", "rejected", "AUROC", "unseen digits", of_digits, "90.0 %", "letters", "50.0 %", "80.0 %"]
+    for of_digits in ("40.0 %", "70.0 %")
+  ]

@@ -203,3 +203,39 @@ def test_own_results_replace_the_tables_that_they_have_records_of(record, tmp_pa
   assert len(changed) == 1
   assert changed[0][1].startswith("| ResNet-34 | CIFAR-10 | ")
   assert "98.7 (1), +3.3" in changed[0][1]
+
+
+@pytest.mark.parametrize(
+  ("seeds", "count", "words"),
+  [([0], 3, "(3 splits of the digits, seed 0)"), ([0, 1], 6, "(3 splits of the digits, 2 seeds)")],
+)
+def test_the_front_says_of_which_networks_it_is(seeds, count, words):
+  histograms = tables.load(tables.RESULTS / "quickstart_scores.jsonl")
+  caption = tables.front_caption([dataclasses.replace(h, seeds=seeds) for h in histograms])
+  assert f"{count} small networks" in caption
+  assert words in caption
+
+
+def test_the_front_says_what_all_networks_reject_with_sets_weighing_alike():
+  records = read_records(tables.RESULTS / "quickstart.jsonl")
+  values = {"softmax": [], "isomax": []}
+  for r in records:
+    if (r.detector, r.metric) == ("entropic_score", "tnr_at_tpr"):
+      values[r.head].append(r.value)
+  assert {len(of) for of in values.values()} == {3 * 21}
+  softmax, isomax = (f"{100 * statistics.fmean(of):.0f} %" for of in values.values())
+  assert f"SoftMax rejects {softmax} and IsoMax {isomax}." in tables.front_means(records)
+  assert "Over all 21 networks" in tables.front_means(records)
+
+
+def test_the_fronts_histograms_hold_every_test_image_of_their_networks():
+  images = {
+    (r.head, r.unknown): r.n_out
+    for r in read_records(tables.RESULTS / "quickstart.jsonl")
+    if r.unknown
+  }
+  images |= {(head, None): 2800 for head in ("softmax", "isomax")}
+  histograms = tables.load(tables.RESULTS / "quickstart_scores.jsonl")
+  assert {(h.head, h.unknown) for h in histograms} == set(images)
+  for h in histograms:
+    assert sum(h.counts) == len(h.in_sets) * len(h.seeds) * images[h.head, h.unknown]
