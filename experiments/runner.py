@@ -154,6 +154,7 @@ def run_name(config: TrainConfig) -> str:
   parts = [
     config.data.name,
     config.model.name,
+    *(["zero_init_residual"] if config.model.zero_init_residual else []),
     config.model.head,
     f"es{config.model.entropic_scale:g}",
     *([] if objective == [PLAIN] else objective),

@@ -48,7 +48,8 @@ def by_variant(runs: Sequence[Run]) -> list[tuple[str, list[Run]]]:
 def settings(run: Run) -> dict[str, str]:
   """Return the settings that decide what a run learns: not those of how it is computed."""
   texts = {key: text for key, text in flatten(run.config).items() if not key.startswith("run.")}
-  return texts | {"objective.name": run.objective}  # Older configs have none.
+  # Older configs have neither.
+  return {"model.zero_init_residual": "false"} | texts | {"objective.name": run.objective}
 
 
 def side_by_side(runs: Sequence[Run]) -> list[Run]:

@@ -82,6 +82,7 @@ def make_model(config: TrainConfig, setup: Setup, *, axis_name: str | None = Non
     head=config.model.head,
     dtype=jnp.dtype(config.model.dtype),
     axis_name=axis_name,
+    zero_init_residual=config.model.zero_init_residual,
   )
 
 

@@ -1,5 +1,7 @@
 """Networks by name. A new one is a file beside this one and a line in the table."""
 
+import inspect
+
 import flax.linen as nn
 import jax.numpy as jnp
 
@@ -26,6 +28,7 @@ def create_model(
   head: str = "isomax",
   dtype: jnp.dtype = jnp.float32,
   axis_name: str | None = None,
+  zero_init_residual: bool = False,
 ) -> nn.Module:
   """Create a network with a head of the given name.
 
@@ -35,12 +38,14 @@ def create_model(
     head: A key of ``isomax_jax.heads.HEADS``.
     dtype: Dtype of the computation; parameters, statistics and head stay float32.
     axis_name: Mapped axis over which BatchNorm averages its training statistics, if any.
+    zero_init_residual: Whether the last BatchNorm scale of every residual block starts at zero.
 
   Returns:
     A Linen module; ``model.apply(variables, images, train=False)`` gives ``Outputs``.
 
   Raises:
-    ValueError: If a name is unknown or the number of classes not positive.
+    ValueError: If a name is unknown, the number of classes not positive, or the network has no
+      blocks that end in BatchNorm and ``zero_init_residual`` is set.
 
   Example:
     >>> import jax
@@ -55,4 +60,24 @@ def create_model(
   _checks.one_of("model", name, MODELS)
   _checks.one_of("head", head, HEADS)
   _checks.positive("num_classes", num_classes)
-  return MODELS[name](head=HEADS[head](num_classes=num_classes), dtype=dtype, axis_name=axis_name)
+  options = {}
+  if zero_init_residual:
+    check_zero_init_residual("zero_init_residual", name)
+    options["zero_init_residual"] = True
+  return MODELS[name](
+    head=HEADS[head](num_classes=num_classes), dtype=dtype, axis_name=axis_name, **options
+  )
+
+
+def check_zero_init_residual(argument: str, name: str) -> None:
+  """Raise ValueError, naming the argument that is set, unless a network has the option."""
+  known = [
+    each
+    for each, make in sorted(MODELS.items())
+    if "zero_init_residual" in inspect.signature(make).parameters
+  ]
+  if name not in known:
+    raise ValueError(
+      f"{argument} needs residual blocks that end in BatchNorm, as {' and '.join(known)} have, "
+      f"got {name}"
+    )

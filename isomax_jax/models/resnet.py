@@ -18,18 +18,22 @@ class BasicBlock(nn.Module):
     stride: Stride of the first.
     convolution: Constructor of a convolution, by width, size and stride.
     norm: Constructor of a BatchNorm.
+    zero_init_residual: Whether the last scale before the sum starts at zero, so that at first the
+      block is its shortcut.
   """
 
   width: int
   stride: int
   convolution: Layer
   norm: Layer
+  zero_init_residual: bool = False
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
     """Return the block's activations, shape ``[batch, height / stride, width / stride, width]``."""
     y = nn.relu(self.norm()(self.convolution(self.width, stride=self.stride)(x)))
-    y = self.norm()(self.convolution(self.width)(y))
+    start = nn.initializers.zeros if self.zero_init_residual else nn.initializers.ones
+    y = self.norm(scale_init=start)(self.convolution(self.width)(y))
     if x.shape != y.shape:
       x = self.norm()(self.convolution(self.width, size=1, stride=self.stride)(x))
     return nn.relu(x + y)
@@ -46,6 +50,7 @@ class ResNet(nn.Module):
     widths: Number of channels, by stage; the stem has the first stage's.
     dtype: Dtype of the computation; parameters, statistics and head stay float32.
     axis_name: Mapped axis over which training statistics are averaged, if any.
+    zero_init_residual: Whether the last BatchNorm scale of every block starts at zero, not at one.
 
   Example:
     >>> import jax
@@ -61,7 +66,8 @@ class ResNet(nn.Module):
   References:
     He et al., *Deep Residual Learning for Image Recognition*, 2016. The form for 32×32 images
     with the widths of the form for ImageNet is that of Lee et al., *A Simple Unified Framework
-    for Detecting Out-of-Distribution Samples and Adversarial Attacks*, 2018.
+    for Detecting Out-of-Distribution Samples and Adversarial Attacks*, 2018. Scales of zero are
+    from Goyal et al., *Accurate, Large Minibatch SGD*, 2017.
   """
 
   head: nn.Module
@@ -69,6 +75,7 @@ class ResNet(nn.Module):
   widths: tuple[int, ...]
   dtype: jnp.dtype = jnp.float32
   axis_name: str | None = None
+  zero_init_residual: bool = False
 
   @nn.compact
   def __call__(self, images: Images, *, train: bool) -> Outputs:
@@ -79,7 +86,7 @@ class ResNet(nn.Module):
     for stage, (size, width) in enumerate(zip(self.stage_sizes, self.widths, strict=True)):
       for block in range(size):
         stride = 2 if stage > 0 and block == 0 else 1
-        x = BasicBlock(width, stride, convolution, norm)(x)
+        x = BasicBlock(width, stride, convolution, norm, self.zero_init_residual)(x)
       stages.append(spatial_mean(x))
     features = stages[-1]
     return Outputs(self.head(features), features, tuple(stages))

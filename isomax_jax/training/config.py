@@ -10,6 +10,7 @@ from typing import Any, Literal, get_type_hints
 from isomax_jax import _checks
 from isomax_jax.heads import HEADS
 from isomax_jax.models import MODELS
+from isomax_jax.models.factory import check_zero_init_residual
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,11 +45,15 @@ class ModelConfig:
   """Factor of the logits in training only. None: 10 for distances, 1 for softmax."""
   dtype: Literal["float32", "bfloat16"] = "float32"
   """Dtype of the computation; parameters, statistics, head and loss stay float32."""
+  zero_init_residual: bool = False
+  """resnet34, resnet_small: the last BatchNorm scale of every residual block starts at zero."""
 
   def __post_init__(self):
     _checks.one_of("model.name", self.name, MODELS)
     _checks.one_of("model.head", self.head, HEADS)
     _checks.one_of("model.dtype", self.dtype, ("float32", "bfloat16"))
+    if self.zero_init_residual:
+      check_zero_init_residual("model.zero_init_residual", self.name)
     if self.entropic_scale is None:
       object.__setattr__(self, "entropic_scale", HEADS[self.head].entropic_scale)
     _checks.positive("model.entropic_scale", self.entropic_scale)

@@ -5,6 +5,7 @@ import pytest
 import tyro
 
 from isomax_jax.cli import config as module
+from isomax_jax.jobs.setup import make_model, make_setup
 from isomax_jax.training import (
   DataConfig,
   ModelConfig,
@@ -52,6 +53,12 @@ def test_long_names_do_too():
   assert parse("--optim.epochs", "2", "--data.name", "photos") == TrainConfig(
     data=DataConfig(name="photos"), optim=OptimConfig(epochs=2)
   )
+
+
+def test_the_start_of_residual_blocks_reaches_the_network():
+  for words, on in (((), False), (("--model.zero-init-residual",), True)):
+    config = parse("--model", "resnet_small", *words)
+    assert make_model(config, make_setup(config)).zero_init_residual is on
 
 
 def test_help_shows_short_names_and_what_stands_for_values(capsys, monkeypatch):

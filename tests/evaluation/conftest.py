@@ -14,7 +14,7 @@ OWN = {"softmax": "maximum_probability", "isomax": "entropic_score"}
 
 def write_run(
   path, *, head="isomax", in_set="mnist_5k:0-7", near="mnist_5k:8,9", seed=0, epochs=4, number=0,
-  objective=None,
+  objective=None, zero_init_residual=None,
 ):  # fmt: skip
   rng = np.random.default_rng([number, seed, len(head)])
   path.mkdir(parents=True)
@@ -26,7 +26,12 @@ def write_run(
     "config.json",
     {
       "data": {"name": in_set, "validation": 0.1},
-      "model": {"name": "small_cnn", "head": head, "entropic_scale": 10.0},
+      "model": {
+        "name": "small_cnn",
+        "head": head,
+        "entropic_scale": 10.0,
+        **({} if zero_init_residual is None else {"zero_init_residual": zero_init_residual}),
+      },
       "optim": {"epochs": epochs, "learning_rate": 0.1},
       "run": {"log_epochs": number},
       "seed": seed,

@@ -393,6 +393,19 @@ def test_other_objectives_are_other_methods(make_run, tmp_path):
   assert "have the same settings, split and seed" in "".join(page.text)
 
 
+def test_runs_of_before_zero_init_residual_are_told_from_those_that_have_it_on(make_run, tmp_path):
+  runs = {on: make_run(tmp_path / str(on), zero_init_residual=on) for on in (None, False, True)}
+  page = Page(report([runs[None], runs[True]], tmp_path / "report.html"))
+  assert [row[0] for row in page.tables[0][2:]][1:] == [
+    "IsoMax+MPS, model.zero_init_residual false",
+    "IsoMax+ES, model.zero_init_residual false",
+    "IsoMax+MPS, model.zero_init_residual true",
+    "IsoMax+ES, model.zero_init_residual true",
+  ]
+  page = Page(report([runs[None], runs[False]], tmp_path / "report.html"))
+  assert "have the same settings, split and seed" in "".join(page.text)
+
+
 def test_runs_of_the_same_settings_have_no_mean(make_run, tmp_path):
   runs = [make_run(tmp_path / name) for name in ("one", "two")]
   page = Page(report(runs, tmp_path / "report.html"))

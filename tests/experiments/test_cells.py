@@ -11,7 +11,7 @@ from isomax_jax.detectors import DETECTORS
 from isomax_jax.evaluation import Record
 from isomax_jax.evaluation.records import DISPLAY_NAMES
 from isomax_jax.models import MODELS
-from isomax_jax.training import ObjectiveConfig, TrainConfig
+from isomax_jax.training import ModelConfig, ObjectiveConfig, TrainConfig
 
 ACET = "softmax-acet+maximum_probability"
 EXPERIMENTS = {
@@ -150,6 +150,17 @@ def test_names_mention_an_objective_that_is_no_classification():
   exposed = ObjectiveConfig(name="outlier_exposure", outliers="letters:0,1")
   name = run_name(TrainConfig(objective=exposed))
   assert name == "mnist_5k-small_cnn-isomax-es10-outlier_exposure-letters_0_1-300epochs-seed0"
+
+
+def test_run_names_mention_zero_init_residual_where_it_is_on():
+  names = [
+    run_name(TrainConfig(model=ModelConfig(name="resnet34", zero_init_residual=on)))
+    for on in (False, True)
+  ]
+  assert names == [
+    "mnist_5k-resnet34-isomax-es10-300epochs-seed0",
+    "mnist_5k-resnet34-zero_init_residual-isomax-es10-300epochs-seed0",
+  ]
 
 
 def test_a_cell_is_measured_by_records_of_its_objective():

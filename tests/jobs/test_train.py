@@ -32,6 +32,7 @@ from isomax_jax.training import (
   classification,
   exposure,
   fractional_probability,
+  to_json,
 )
 from isomax_jax.training.config import OBJECTIVES as OPTIONS
 from isomax_jax.training.interruption import Interrupted, Interruption
@@ -76,6 +77,23 @@ def test_another_config_is_refused_and_changes_nothing(trained_run):
   with pytest.raises(ValueError, match=r"holds a run of another config \(.*model.head: 'isomax'"):
     train(config, trained_run)
   assert (trained_run / "config.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_another_start_of_the_blocks_is_another_config(tmp_path, before):
+  plain, zeros = (
+    TrainConfig(model=ModelConfig(name="resnet_small", zero_init_residual=on))
+    for on in (False, True)
+  )
+  values = to_json(plain)
+  if before:
+    del values["model"]["zero_init_residual"]
+  text = json.dumps(values)
+  (tmp_path / "config.json").write_text(text)
+  message = r"holds a run of another config \(model.zero_init_residual: False != True\)"
+  with pytest.raises(ValueError, match=message):
+    train(zeros, tmp_path)
+  assert (tmp_path / "config.json").read_text() == text
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path):

@@ -25,19 +25,20 @@ IMAGES = np.random.default_rng(0).normal(size=(4, 8, 8, 3)).astype(np.float32)
 WEIGHTS = np.random.default_rng(1).normal(size=(len(IMAGES), CLASSES)).astype(np.float32)
 
 
-def small(name, dtype="float32"):
+def small(name, dtype="float32", **options):
   """Return the small configuration of a network."""
-  return SMALL[name](IsoMaxHead(CLASSES), dtype=jnp.dtype(dtype))
+  return SMALL[name](IsoMaxHead(CLASSES), dtype=jnp.dtype(dtype), **options)
 
 
 # Compiling takes most of the time here, so spend as little on it as gives the same numbers.
-_jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 
 @functools.cache
-def initial(name):
+def initial(name, **options):
   """Return the variables that a small network starts with."""
-  return _jit(functools.partial(small(name).init, train=False))(jax.random.key(0), IMAGES)
+  initialize = functools.partial(small(name, **options).init, train=False)
+  return jit(initialize)(jax.random.key(0), IMAGES)
 
 
 class Forward(NamedTuple):
@@ -66,7 +67,7 @@ def forward(name, *, train, dtype="float32"):
     mutable=["batch_stats", "intermediates"],
     capture_intermediates=lambda module, _: isinstance(module, nn.Conv | nn.BatchNorm),
   )
-  outputs, updates = _jit(run)(variables, IMAGES)
+  outputs, updates = jit(run)(variables, IMAGES)
   layers = flatten_dict(updates["intermediates"], sep="/")
   return Forward(
     variables,
@@ -87,7 +88,7 @@ def gradient(name):
     )
     return jnp.sum(outputs.logits * WEIGHTS)
 
-  return flatten_dict(_jit(jax.grad(value))(variables["params"]), sep="/")
+  return flatten_dict(jit(jax.grad(value))(variables["params"]), sep="/")
 
 
 def randomize(variables):

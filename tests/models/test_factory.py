@@ -36,6 +36,23 @@ def test_defaults_and_options():
   assert (model.dtype, model.axis_name) == (jnp.bfloat16, "batch")
 
 
+def test_residual_blocks_start_at_zero_where_there_are_such_blocks():
+  assert not create_model("resnet34", 8).zero_init_residual
+  for name in ("resnet34", "resnet_small"):
+    assert create_model(name, 8, zero_init_residual=True).zero_init_residual
+
+
+@pytest.mark.parametrize("name", ["densenet_bc_100", "small_cnn", "wide_resnet_28_10"])
+def test_other_networks_refuse_zero_init_residual(name):
+  message = (
+    "^zero_init_residual needs residual blocks that end in BatchNorm, as resnet34 and "
+    f"resnet_small have, got {name}$"
+  )
+  with pytest.raises(ValueError, match=message):
+    create_model(name, 8, zero_init_residual=True)
+  create_model(name, 8, zero_init_residual=False)
+
+
 def test_unknown_names_list_the_known_ones():
   with pytest.raises(ValueError, match=r"^unknown model 'lenet'; known: .*small_cnn"):
     create_model("lenet", 8)

@@ -1,6 +1,10 @@
+import flax.linen as nn
+import jax
 import numpy as np
 import pytest
+from flax.traverse_util import flatten_dict
 
+from isomax_jax.models.resnet import BasicBlock
 from tests.models import networks
 
 
@@ -57,3 +61,50 @@ def test_every_layer_equals_float64(train):
 
 def test_gradient_equals_float64():
   networks.assert_gradient("resnet", reference)
+
+
+def test_only_the_last_scale_of_every_block_starts_at_zero_and_only_if_asked():
+  plain, zeros = (
+    flatten_dict(networks.initial("resnet", **options)["params"], sep="/")
+    for options in ({}, {"zero_init_residual": True})
+  )
+  last = {f"BasicBlock_{number}/BatchNorm_1/scale" for number in range(5)}
+  assert set(plain) == set(zeros) > last
+  for path, leaf in plain.items():
+    if path.endswith("/scale"):
+      np.testing.assert_array_equal(leaf, np.ones_like(leaf), err_msg=path)
+    expected = np.zeros_like(leaf) if path in last else leaf
+    np.testing.assert_array_equal(zeros[path], expected, err_msg=path)
+
+
+def test_with_zeros_every_block_starts_as_its_shortcut():
+  model = networks.small("resnet", zero_init_residual=True)
+  _, updates = model.apply(
+    networks.initial("resnet", zero_init_residual=True),
+    networks.IMAGES,
+    train=True,
+    mutable=["batch_stats", "intermediates"],
+    capture_intermediates=lambda module, _: isinstance(module, BasicBlock | nn.BatchNorm),
+  )
+  found = flatten_dict(updates["intermediates"], sep="/")
+  x = nn.relu(found["BatchNorm_0/__call__"][0])
+  for number in range(5):
+    (shortcut,) = found.get(f"BasicBlock_{number}/BatchNorm_2/__call__", (x,))
+    (x,) = found[f"BasicBlock_{number}/__call__"]
+    assert np.abs(x).max() > 0.1
+    np.testing.assert_array_equal(x, nn.relu(shortcut))
+
+
+def test_scales_of_zero_have_a_gradient():
+  model = networks.small("resnet", zero_init_residual=True)
+  variables = networks.initial("resnet", zero_init_residual=True)
+
+  def value(params):
+    outputs, _ = model.apply(
+      {**variables, "params": params}, networks.IMAGES, train=True, mutable=["batch_stats"]
+    )
+    return (outputs.logits * networks.WEIGHTS).sum()
+
+  gradient = flatten_dict(networks.jit(jax.grad(value))(variables["params"]), sep="/")
+  for number in range(5):
+    assert np.abs(gradient[f"BasicBlock_{number}/BatchNorm_1/scale"]).max() > 1e-3

@@ -39,6 +39,13 @@ def test_a_config_of_before_objectives_is_a_classifiers():
   assert from_json(values) == TrainConfig()
 
 
+def test_a_config_of_before_zero_init_residual_starts_as_it_did():
+  config = TrainConfig(model=ModelConfig(name="resnet34"))
+  values = to_json(config)
+  assert values["model"].pop("zero_init_residual") is False
+  assert from_json(values) == config
+
+
 @pytest.mark.parametrize(
   ("make", "message"),
   [
@@ -46,6 +53,15 @@ def test_a_config_of_before_objectives_is_a_classifiers():
     (lambda: ModelConfig(head="relu"), "unknown model.head 'relu'; known: dismax, isomax"),
     (lambda: ModelConfig(dtype="int8"), "unknown model.dtype 'int8'"),
     (lambda: ModelConfig(entropic_scale=0.0), "model.entropic_scale must be a positive"),
+    (
+      lambda: ModelConfig(name="densenet_bc_100", zero_init_residual=True),
+      "^model.zero_init_residual needs residual blocks that end in BatchNorm, as resnet34 and "
+      "resnet_small have, got densenet_bc_100$",
+    ),
+    (
+      lambda: from_json({"model": {"name": "resnet34", "zero_init_residual": 1}}),
+      "model.zero_init_residual must be bool, got 1",
+    ),
     (lambda: DataConfig(validation=1.0), r"data.validation must be in \[0, 1\), got 1.0"),
     (lambda: DataConfig(crop_padding=-1), "data.crop_padding must not be negative, got -1"),
     (
