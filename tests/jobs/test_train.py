@@ -80,9 +80,13 @@ def test_another_config_is_refused_and_changes_nothing(trained_run):
 
 
 @pytest.mark.parametrize("before", [False, True])
-def test_another_start_of_the_blocks_is_another_config(tmp_path, before):
+def test_another_start_of_the_blocks_is_another_config(tmp_path, digits_dir, before):
   plain, zeros = (
-    TrainConfig(model=ModelConfig(name="resnet_small", zero_init_residual=on))
+    TrainConfig(
+      data=DataConfig(name="mnist_5k:0,1"),
+      model=ModelConfig(name="resnet_small", zero_init_residual=on),
+      optim=OptimConfig(epochs=1),
+    )
     for on in (False, True)
   )
   values = to_json(plain)
@@ -92,7 +96,7 @@ def test_another_start_of_the_blocks_is_another_config(tmp_path, before):
   (tmp_path / "config.json").write_text(text)
   message = r"holds a run of another config \(model.zero_init_residual: False != True\)"
   with pytest.raises(ValueError, match=message):
-    train(zeros, tmp_path)
+    train(zeros, tmp_path, data_dir=digits_dir)
   assert (tmp_path / "config.json").read_text() == text
 
 
