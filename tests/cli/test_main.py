@@ -75,7 +75,8 @@ def test_train_evaluate_report_predict(run_command, tmp_path, digit):
   assert f"isomax-jax evaluate {run_dir}" in output
   config = json.loads((run_dir / "config.json").read_text())
   assert config["model"] == {
-    "name": "small_cnn", "head": "softmax", "entropic_scale": 1.0, "dtype": "float32"
+    "name": "small_cnn", "head": "softmax", "entropic_scale": 1.0, "dtype": "float32",
+    "zero_init_residual": False,
   }  # fmt: skip
   assert (config["seed"], config["optim"]["learning_rate"]) == (3, 0.02)
 
