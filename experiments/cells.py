@@ -1,6 +1,7 @@
 """What a table is made of: cells, each a network trained on one set and measured in one way."""
 
 import csv
+import dataclasses
 import fnmatch
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -20,6 +21,11 @@ from isomax_jax.training import (
   TrainConfig,
 )
 
+# What is kept of what was measured.
+METRICS = (
+  "tnr_at_tpr", "auroc", "detection_accuracy",
+  "accuracy", "negative_log_likelihood", "expected_calibration_error",
+)  # fmt: skip
 MODELS = ("densenet_bc_100", "resnet34")
 IN_SETS = ("cifar10", "cifar100", "svhn_cropped")
 # Made of the same images as ODIN's, but resized otherwise: never a number of the paper's.
@@ -97,12 +103,14 @@ class Experiment(NamedTuple):
   Attributes:
     name: Its name, also that of its records.
     cells: What it shows.
-    get_config: Function, picklable, of a cell to its training; the seed is set afterwards.
+    get_config: Function, picklable, of a cell to its training, whole and of seed 0.
     seeds: Seeds that are run unless told.
+    epochs: Epochs that trainings are shortened to unless told; None where they are whole.
     held_out: Known test images that are left out of every number.
     tune_on: What the options of ODIN and Mahalanobis are chosen on, besides the images held out;
       see `isomax_jax.jobs.measure.measure`. None leaves their defaults.
     keep_log: Whether training loss and entropy of every logged epoch are records too.
+    keep_scores: Whether the scores of the last checkpoint are kept, beside the runs.
     scores: Functions of logits to scores, picklable, that cells name but the library does not.
   """
 
@@ -110,10 +118,29 @@ class Experiment(NamedTuple):
   cells: Sequence[Cell]
   get_config: Callable[[Cell], TrainConfig]
   seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+  epochs: int | None = None
   held_out: int = 0
   tune_on: str | None = None
   keep_log: bool = False
+  keep_scores: bool = False
   scores: Mapping[str, Callable[[jax.Array], jax.Array]] = {}
+
+  def training(self, cell: Cell, seed: int) -> TrainConfig:
+    """Return the training of a cell; where it is shortened, its milestones scale with it.
+
+    Raises:
+      ValueError: If the epochs do not shorten it.
+    """
+    config = dataclasses.replace(self.get_config(cell), seed=seed)
+    if self.epochs is None:
+      return config
+    if not 0 < self.epochs < config.optim.epochs:
+      raise ValueError(
+        f"epochs must be from 1 to {config.optim.epochs - 1}, fewer than the whole training has, "
+        f"got {self.epochs}"
+      )
+    optim = dataclasses.replace(config.optim, epochs=self.epochs)
+    return dataclasses.replace(config, optim=optim)
 
 
 def get_config(cell: Cell) -> TrainConfig:

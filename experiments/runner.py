@@ -8,25 +8,33 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
+import numpy as np
 import tyro
 
-from experiments.cells import PLAIN, Cell, Experiment, Key, key_of_cell, key_of_record, select
+from experiments.cells import (
+  METRICS,
+  PLAIN,
+  Cell,
+  Experiment,
+  Key,
+  key_of_cell,
+  key_of_record,
+  select,
+)
+from experiments.elsewhere import read_elsewhere
 from isomax_jax import data, scores
+from isomax_jax._files import read_arrays, write_arrays
 from isomax_jax.cli.main import guard
 from isomax_jax.cli.progress import Bars
 from isomax_jax.detectors import create_detector, from_logits
 from isomax_jax.evaluation import Record, append_records, read_records, read_run
 from isomax_jax.jobs import pool
-from isomax_jax.jobs.measure import measure
+from isomax_jax.jobs.measure import Measured, measure
 from isomax_jax.jobs.pool import Job, Report
 from isomax_jax.jobs.trained import load_trained
 from isomax_jax.training import TrainConfig
 from isomax_jax.training.interruption import Interruption
 
-METRICS = (
-  "tnr_at_tpr", "auroc", "detection_accuracy",
-  "accuracy", "negative_log_likelihood", "expected_calibration_error",
-)  # fmt: skip
 # The maximum probability as float32 gives it, ties at 1 and all: for a footnote of the tables.
 FLOAT32_MPS = "maximum_probability_float32"
 _LOGGED = ("loss", "entropy")
@@ -48,13 +56,16 @@ def main(experiment: Experiment, description: str, arguments: Sequence[str] | No
     arguments: The arguments; None takes the process's own.
   """
   program = f"python -m experiments.{experiment.name}"
+  Epochs = tyro.conf.Suppress[None] if experiment.epochs is None else int  # noqa: N806 (a type)
 
   def command(
     *,
     cells: Annotated[tuple[str, ...], tyro.conf.arg(metavar="PATTERN...")] = ("*",),
     seeds: tuple[int, ...] = experiment.seeds,
+    epochs: Epochs = experiment.epochs,
     workdir: Path = Path("runs/paper"),
     data_dir: Path | None = None,
+    take: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="RUN...")] = (),
     show: Annotated[tyro.conf.FlagCreatePairsOff[bool], tyro.conf.arg(name="list")] = False,
   ) -> int:
     """Run what is missing.
@@ -62,13 +73,21 @@ def main(experiment: Experiment, description: str, arguments: Sequence[str] | No
     Args:
       cells: Shell patterns of cells' names.
       seeds: Seeds of the trainings.
+      epochs: Epochs of the trainings; other epochs are other cells.
       workdir: Where runs and records are; experiments that share it share their trainings.
       data_dir: Where sets are kept. None: $TFDS_DATA_DIR, else ~/tensorflow_datasets.
+      take: Run directories that isomax-jax train and evaluate made elsewhere: add their records,
+        and run nothing.
       show: List the cells and the seeds that are measured, and run nothing.
     """
-    selected = select(experiment.cells, cells)
+    study = experiment._replace(epochs=epochs)
+    selected = select(study.cells, cells)
     if show:
-      print("\n".join(list_cells(experiment, selected, seeds, workdir=workdir, data_dir=data_dir)))
+      print("\n".join(list_cells(study, selected, seeds, workdir=workdir, data_dir=data_dir)))
+      return 0
+    if take:
+      print("\n".join(take_runs(study, take, workdir=workdir)))
+      print(f"records: {records_path(study, workdir)}")
       return 0
     ready, unprepared = split_prepared(selected, data_dir=data_dir)
     if unprepared:
@@ -77,9 +96,11 @@ def main(experiment: Experiment, description: str, arguments: Sequence[str] | No
         raise ValueError(f"no cell can be run before its sets are prepared: {fetch}")
       left = len(selected) - len(ready)
       print(f"{left} of {len(selected)} cells are left out until this is done: {fetch}")
+    for name in split_trainings(study, ready, seeds, workdir=workdir)[1]:
+      print(f"left out is what {name} lacks: it was trained elsewhere, and a second one differs")
     with Bars() as bars:
-      run(experiment, ready, seeds, workdir=workdir, data_dir=data_dir, report=bars.show)
-    print(f"records: {records_path(experiment, workdir)}")
+      run(study, ready, seeds, workdir=workdir, data_dir=data_dir, report=bars.show)
+    print(f"records: {records_path(study, workdir)}")
     print(f"tables: python -m experiments.tables --results {workdir}")
     return 0
 
@@ -107,7 +128,8 @@ def run(
   """Train and measure what the experiment's records lack of some cells.
 
   All records of a training are appended in one write, so a cell is there whole or not at all. A
-  training that was stopped goes on from its last checkpoint.
+  training that was stopped goes on from its last checkpoint. A network that was measured before
+  but is not in the workdir is not trained a second time.
 
   Args:
     experiment: The experiment.
@@ -120,7 +142,7 @@ def run(
   Raises:
     Interrupted: If it was asked to stop; what was trained so far is saved.
   """
-  trainings = missing_trainings(experiment, cells, seeds, workdir=workdir)
+  trainings, _ = split_trainings(experiment, cells, seeds, workdir=workdir)
   pool.run_jobs(
     partial(
       _run_job,
@@ -142,10 +164,31 @@ def missing_trainings(
   found: dict[TrainConfig, list[Cell]] = collections.defaultdict(list)
   for seed in seeds:
     for cell in cells:
-      config = dataclasses.replace(experiment.get_config(cell), seed=seed)
+      config = experiment.training(cell, seed)
       if key_of_cell(cell, config) not in done:
         found[config].append(cell)
   return [Training(Job(run_name(config), config), tuple(of)) for config, of in found.items()]
+
+
+def split_trainings(
+  experiment: Experiment, cells: Iterable[Cell], seeds: Iterable[int], *, workdir: Path
+) -> tuple[list[Training], list[str]]:
+  """Split missing trainings into those to run, and names of those whose network is elsewhere."""
+
+  def network(key: Key) -> Key:
+    return key._replace(detector=None, out_set=None, checkpoint="last")
+
+  measured = set(map(network, _measured(experiment, workdir)))
+
+  def is_elsewhere(training: Training) -> bool:
+    key = network(key_of_cell(training.cells[0], training.job.config))
+    return key in measured and not (workdir / "runs" / training.job.name).exists()
+
+  trainings = missing_trainings(experiment, cells, seeds, workdir=workdir)
+  return (
+    [training for training in trainings if not is_elsewhere(training)],
+    [training.job.name for training in trainings if is_elsewhere(training)],
+  )
 
 
 def run_name(config: TrainConfig) -> str:
@@ -177,16 +220,64 @@ def list_cells(
   done = _measured(experiment, workdir)
   width = max(len(cell.name) for cell in cells)
   for cell in cells:
-    config = experiment.get_config(cell)
-    keys = {seed: key_of_cell(cell, dataclasses.replace(config, seed=seed)) for seed in seeds}
+    keys = {seed: key_of_cell(cell, experiment.training(cell, seed)) for seed in seeds}
     state = " ".join(str(seed) if key in done else "-" for seed, key in keys.items())
     unprepared = " ".join(_unprepared(cell, data_dir))
     yield f"{cell.name:{width}}  {state}" + (f"  needs {unprepared}" if unprepared else "")
-  trainings = missing_trainings(experiment, cells, seeds, workdir=workdir)
+  trainings, elsewhere = split_trainings(experiment, cells, seeds, workdir=workdir)
+  epochs = "" if experiment.epochs is None else f", {experiment.epochs} epochs"
+  for name in elsewhere:
+    yield f"what {name} lacks is not measured: it was trained elsewhere"
   yield (
-    f"{len(cells)} cells, seeds {' '.join(map(str, seeds))}; measured in {workdir} are the seeds "
-    f"that are shown; what is missing takes {len(trainings)} trainings"
+    f"{len(cells)} cells{epochs}, seeds {' '.join(map(str, seeds))}; measured in {workdir} are the "
+    f"seeds that are shown; what is missing takes {len(trainings)} trainings"
   )
+
+
+def take_runs(experiment: Experiment, run_dirs: Sequence[Path], *, workdir: Path) -> Sequence[str]:
+  """Add the records of runs that were trained and evaluated elsewhere.
+
+  Args:
+    experiment: The experiment.
+    run_dirs: The run directories; none is taken if one is refused.
+    workdir: Where records are.
+
+  Returns:
+    A line a run, of what was added.
+
+  Raises:
+    ValueError: If a run is not of the experiment, see `experiments.elsewhere.read_elsewhere`, or
+      its network is another one than was measured before or than is in the workdir.
+  """
+  before = {(key_of_record(r), r.metric): r.value for r in _read(experiment, workdir)}
+  taken = []
+  for run_dir in run_dirs:
+    found = read_elsewhere(experiment, run_dir)
+    name = run_name(found.config)
+    own = workdir / "runs" / name
+    if own.exists() and not own.samefile(run_dir):
+      raise ValueError(f"{run_dir}: a network of the same name is in {own}; choose another workdir")
+    records = list(found.records)
+    if experiment.keep_log:
+      records += _log_records(run_dir, records[0])
+    added = [r for r in records if (key_of_record(r), r.metric) not in before]
+    before |= {(key_of_record(r), r.metric): r.value for r in added}
+    for r in records:
+      value = before[key_of_record(r), r.metric]
+      if value != r.value:
+        raise ValueError(
+          f"{run_dir}: {r.metric} is {r.value}, but {value} of the network of the same name that "
+          "was measured before; choose another workdir"
+        )
+    taken.append((name, found, added, len(records)))
+  lines = []
+  for name, found, added, count in taken:
+    if experiment.keep_scores:
+      _keep_scores(workdir, name, found.scores)
+    if added:
+      append_records(records_path(experiment, workdir), added)
+    lines.append(f"{name}: {len(added)} numbers added, {count - len(added)} were there")
+  return lines
 
 
 def _measured(experiment: Experiment, workdir: Path) -> set[Key]:
@@ -233,7 +324,10 @@ def _run_job(
     by_epoch[cell.epoch].append(cell)
   records = []
   for epoch, of_epoch in by_epoch.items():
-    records += _measure_cells(run_dir, epoch, of_epoch, experiment, data_dir)
+    measured = _measure_cells(run_dir, epoch, of_epoch, experiment, data_dir)
+    records += measured.records
+    if experiment.keep_scores and epoch is None:
+      _keep_scores(workdir, job.name, measured.scores)
   if experiment.keep_log:
     logged = {(key_of_record(r), r.metric) for r in _read(experiment, workdir)}
     records += [
@@ -248,7 +342,7 @@ def _measure_cells(
   cells: Sequence[Cell],
   experiment: Experiment,
   data_dir: str | os.PathLike[str] | None,
-) -> Iterator[Record]:
+) -> Measured:
   """Measure the cells of one checkpoint; each image goes through the network once."""
   names = dict.fromkeys(cell.detector for cell in cells if cell.detector)
   detectors = {
@@ -272,9 +366,17 @@ def _measure_cells(
   )
   for error in measured.refused.values():
     raise error
-  for record in measured.records:
-    if (record.detector, record.out_set) in wanted and record.metric in METRICS:
-      yield record
+  records = [
+    r for r in measured.records if (r.detector, r.out_set) in wanted and r.metric in METRICS
+  ]
+  return measured._replace(records=records)
+
+
+def _keep_scores(workdir: Path, name: str, scores: Mapping[str, np.ndarray]) -> None:
+  """Keep a network's scores, which were computed in float32, beside those that are there."""
+  path = workdir / "scores" / f"{name}.npz"
+  before = read_arrays(path) if path.exists() else {}
+  write_arrays(path, before | {key: values.astype(np.float32) for key, values in scores.items()})
 
 
 def _log_records(run_dir: Path, like: Record) -> Iterator[Record]:

@@ -3,7 +3,16 @@ import dataclasses
 
 import pytest
 
-from experiments import cells, figure1, small_cifar, small_detectors, table1, table2, table3
+from experiments import (
+  cells,
+  figure1,
+  short_cifar,
+  small_cifar,
+  small_detectors,
+  table1,
+  table2,
+  table3,
+)
 from experiments.cells import Cell, get_config, key_of_cell, key_of_record
 from experiments.runner import run_name
 from isomax_jax.data import get_spec
@@ -16,7 +25,7 @@ from isomax_jax.training import ModelConfig, ObjectiveConfig, TrainConfig
 ACET = "softmax-acet+maximum_probability"
 EXPERIMENTS = {
   module.EXPERIMENT.name: module
-  for module in (table1, table2, table3, figure1, small_cifar, small_detectors)
+  for module in (table1, table2, table3, figure1, small_cifar, small_detectors, short_cifar)
 }
 
 
