@@ -20,7 +20,11 @@ METHODS = tuple(
 _SOFTMAX_MPS = "softmax+maximum_probability"
 
 
-def methods_table(records: Sequence[Record], unknowns: Sequence[str]) -> str:
+def methods_table(
+  records: Sequence[Record],
+  unknowns: Sequence[str],
+  methods: Sequence[tuple[str, str]] = METHODS,
+) -> str:
   """Tabulate methods: mean ± standard deviation in percent, a row a method, two columns a set."""
   accuracies = summarize([r for r in records if r.metric == "accuracy"], by=["head"])
   cells = summarize(
@@ -28,7 +32,7 @@ def methods_table(records: Sequence[Record], unknowns: Sequence[str]) -> str:
   )
   titles = [f"{name_of(unknown)}: {DISPLAY_NAMES[m]}" for unknown in unknowns for m in METRICS]
   lines = [row("method", "accuracy", *titles), row(*["---"] * (2 + len(titles)))]
-  for head, detector in METHODS:
+  for head, detector in methods:
     numbers = [cells.get((head, detector, unknown, m)) for unknown in unknowns for m in METRICS]
     lines.append(
       row(method_name(head, detector), *map(percent, [accuracies.get((head,)), *numbers]))

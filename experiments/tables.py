@@ -21,6 +21,7 @@ from experiments import (
   figures,
   reliability,
   score_histograms,
+  short_cifar,
   small_cifar,
   soak,
   table1,
@@ -28,7 +29,7 @@ from experiments import (
   table3,
 )
 from experiments.benchmarks._report import read_results
-from experiments.cells import name_of
+from experiments.cells import Cell, name_of
 from experiments.markdown import (
   METRICS,
   detectors_table,
@@ -117,6 +118,46 @@ def small_cifar_factors_table(records: Sequence[Record]) -> str:
     numbers = [percent(cells.get((score, out_set))) for score in scores.values()]
     lines.append(row(name_of(out_set), *numbers))
   return "\n".join(lines)
+
+
+def short_cifar_table(records: Sequence[Record], *, model: str, in_set: str) -> str:
+  """Tabulate a network that knows a set: a table for every number of epochs, never mixed."""
+  records = [r for r in _last(records) if (r.model, r.in_set) == (model, in_set)]
+  epochs = sorted({r.epochs for r in records}) or [short_cifar.EPOCHS]
+  return "\n\n".join(
+    _short_cifar_table([r for r in records if r.epochs == e], model, in_set, e) for e in epochs
+  )
+
+
+def _short_cifar_table(records: Sequence[Record], model: str, in_set: str, epochs: float) -> str:
+  unknowns = short_cifar.OUT_SETS[in_set]
+  methods = [(head, name) for head in short_cifar.HEADS for name in short_cifar.DETECTORS]
+  whole = short_cifar.get_config(Cell(model, in_set, "softmax")).optim.epochs
+  title = f"{name_of(model)}, {name_of(in_set)} known, {epochs:g} of the paper's {whole} epochs"
+  return f"**{title}.** {_networks(records)}\n\n{methods_table(records, unknowns, methods)}"
+
+
+def _networks(records: Sequence[Record]) -> str:
+  """Say of how many networks numbers are means, which are of fewer, and on what devices."""
+  if not records:
+    return "Not run."
+  seeds = {
+    head: {r.seed for r in records if r.head == head}
+    for head in dict.fromkeys(r.head for r in records)
+  }
+  counts = " and ".join(f"{len(of)} {name_of(head)}" for head, of in seeds.items())
+  means = summarize(
+    [r for r in records if r.detector in short_cifar.DETECTORS],
+    by=["head", "detector", "unknown", "metric"],
+  )
+  fewer = dict.fromkeys(
+    f"{method_name(head, detector)} on {name_of(unknown)} of {summary.n}"
+    for (head, detector, unknown, _), summary in means.items()
+    if summary.n < len(seeds[head])
+  )
+  note = f" Of fewer: {', '.join(fewer)}." if fewer else ""
+  devices = ", ".join(dict.fromkeys(r.device for r in records))
+  return f"Means over {counts} networks, measured on {devices}.{note}"
 
 
 def sequential_log_table(records: Sequence[Record]) -> str:
@@ -263,6 +304,14 @@ TABLES: Mapping[tuple[str, str], tuple[str, Callable[[Sequence[Any]], str]]] = {
   ("docs/results.md", "small_cifar"): ("small_cifar.jsonl", small_cifar_table),
   ("docs/results.md", "small_cifar noise"): ("small_cifar.jsonl", small_cifar_noise_table),
   ("docs/results.md", "small_cifar factors"): ("small_cifar.jsonl", small_cifar_factors_table),
+  **{
+    ("docs/results.md", f"short_cifar {model} {in_set}"): (
+      "short_cifar.jsonl",
+      partial(short_cifar_table, model=model, in_set=in_set),
+    )
+    for model in short_cifar.MODELS
+    for in_set in short_cifar.OUT_SETS
+  },
   **{
     ("docs/results.md", f"table1 {metric}"): ("table1.jsonl", table_writer(table1, metric))
     for metric in ("tnr_at_tpr", "auroc", "detection_accuracy")

@@ -134,6 +134,51 @@ def test_only_the_last_checkpoint_and_the_heads_own_scale_are_in_the_table(recor
   assert row_of(tables.small_cifar_factors_table(records), "CIFAR-100")[3] == "80.0"
 
 
+@pytest.fixture
+def short(record):
+  """Make a record of an IsoMax network at a shortened schedule."""
+
+  def short(**fields):
+    shared = {
+      "experiment": "short_cifar", "head": "isomax", "entropic_scale": 10.0, "epochs": 60,
+      "out_set": "cifar100", "detector": "entropic_score", "device": "1 × A (gpu)",
+    }  # fmt: skip
+    return record(**(shared | fields))
+
+  return short
+
+
+def short_table(*records):
+  return tables.short_cifar_table(records, model="resnet34", in_set="cifar10")
+
+
+def test_tables_of_shortened_networks_never_mix_epochs(short):
+  records = [short(epochs=100, value=0.7), *(short(value=0.5, seed=seed) for seed in (0, 1))]
+  shown = short_table(*records, short(value=0.9, model="densenet_bc_100"))
+  first, second = shown.split("\n\n**")
+  assert first.startswith("**ResNet-34, CIFAR-10 known, 60 of the paper's 300 epochs.**")
+  assert second.startswith("ResNet-34, CIFAR-10 known, 100 of the paper's 300 epochs.**")
+  assert "| IsoMax+ES | not run | not run | 50.0 ± 0.0 |" in first
+  assert "| IsoMax+ES | not run | not run | 70.0 |" in second
+  assert "Means over 2 IsoMax networks" in first
+  assert first.count("not run") == second.count("not run") == 12 * 7 - 1
+
+
+def test_tables_of_shortened_networks_name_devices_and_what_fewer_have(short):
+  both = short(), short(seed=1, device="2 × B (gpu)")
+  said = "networks, measured on 1 × A (gpu), 2 × B (gpu)."
+  assert f"{said} Of fewer: IsoMax+GEN on CIFAR-100 of 1.\n" in short_table(
+    *both, short(detector="gen")
+  )
+  assert f"{said}\n" in short_table(*both)
+
+
+def test_a_shortened_network_that_was_not_run_has_no_numbers():
+  shown = short_table()
+  assert shown.startswith("**ResNet-34, CIFAR-10 known, 60 of the paper's 300 epochs.** Not run.")
+  assert shown.count("not run") == 12 * 7
+
+
 def test_the_difference_of_two_losses_is_a_mean_over_pairs(record):
   records = []
   for seed, (at_once, after) in enumerate([(0.90, 0.91), (0.80, 0.80), (0.70, 0.72)]):
