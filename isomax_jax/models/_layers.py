@@ -55,7 +55,7 @@ def make_layers(*, train: bool, dtype: jnp.dtype, axis_name: str | None) -> tupl
 
 
 def spatial_mean(x: jax.Array) -> jax.Array:
-  """Return the mean over height and width, shape ``[batch, channels]``, float32.
+  """Return the mean over height and width, shape ``[batch, channels]``, at least float32.
 
   Example:
     >>> import jax.numpy as jnp
@@ -63,4 +63,5 @@ def spatial_mean(x: jax.Array) -> jax.Array:
     dtype('float32')
   """
   # Fused with a bfloat16 convolution, the mean is NaN on jaxlib 0.12.0's CPUs.
-  return jnp.mean(lax.optimization_barrier(x), axis=(1, 2), dtype=jnp.float32)
+  dtype = jnp.promote_types(x.dtype, jnp.float32)
+  return jnp.mean(lax.optimization_barrier(x), axis=(1, 2), dtype=dtype)

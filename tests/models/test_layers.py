@@ -57,3 +57,11 @@ def test_spatial_mean_adds_in_float32():
   mean = spatial_mean(x)
   assert mean.dtype == jnp.float32
   np.testing.assert_allclose(mean, np.asarray(x, np.float64).mean((1, 2)), rtol=1e-5, atol=1e-7)
+
+
+def test_spatial_mean_keeps_float64():
+  with jax.enable_x64(True):
+    x = np.random.default_rng(0).normal(size=(2, 8, 8, 3))
+    mean = spatial_mean(x)
+    assert mean.dtype == jnp.float64
+    np.testing.assert_allclose(mean, x.mean((1, 2)), rtol=1e-12, atol=1e-15)
