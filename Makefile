@@ -15,7 +15,7 @@ test: $(VENV)/.test
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
 test-slow: $(VENV)/.test
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow -rs
 
 # Compiles for TPUs that are not there; the compiler is 140 MB and for Linux on x86-64 alone.
 test-tpu: $(VENV)/.test $(VENV)/.tpu-aot
