@@ -82,7 +82,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
   parser.add_argument("--batch-sizes", nargs="+", type=int, help="images a step; 64 and 512")
   parser.add_argument("--dtypes", nargs="+", choices=DTYPES, help="dtypes; both")
   parser.add_argument("--steps", type=int, default=0, help="steps a call; 0: 4 on CPU, else 125")
-  parser.add_argument("--repeats", type=int, default=5, help="timed calls of each")
+  parser.add_argument("--repeats", type=int, default=10, help="timed calls of each")
 
 
 def make_programs(
