@@ -25,6 +25,7 @@ from isomax_jax.typing import Batch
 NAME = "uniform_noise/32x32x3"
 READERS = ("tensorflow_datasets", "array_record", "PIL", "grain")
 BATCH = 64
+# Of a step, on a GPU or TPU.
 TARGET = 0.02
 
 
@@ -58,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
       report.timings(case, timings)
       for name in list(timings)[1:]:
         share = 1 - timings["same batch"].median / timings[name].median
-        report.share(case, f"{name}, of a step", share, at_most=TARGET)
+        report.share(case, f"{name}, of a step", share, at_most=None if on_cpu else TARGET)
     if batches is not None:
       batches.close()
 
