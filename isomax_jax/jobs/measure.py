@@ -29,7 +29,7 @@ from isomax_jax.jobs.trained import Trained
 from isomax_jax.jobs.unknown import load_unknown, overlap
 
 # Detectors that cost nothing beside the forward pass, and need no training images.
-OF_LOGITS = ("energy", "entropic_score", "max_logit", "maximum_probability", "mmles")
+OF_LOGITS = ("energy", "entropic_score", "gen", "max_logit", "maximum_probability", "mmles")
 
 
 class Measured(NamedTuple):

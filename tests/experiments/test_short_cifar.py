@@ -112,7 +112,7 @@ def test_scores_are_all_that_need_nothing_but_logits():
     except (AttributeError, TypeError, ValueError):
       continue
     of_logits.add(name)
-  assert set(short_cifar.DETECTORS) == of_logits >= set(OF_LOGITS)
+  assert set(short_cifar.DETECTORS) == of_logits == set(OF_LOGITS)
 
 
 def test_trainings_are_the_papers_but_for_the_epochs():
