@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from experiments.benchmarks._report import Result, column
+from experiments.benchmarks._report import Result, column, is_nothing
 from experiments.markdown import row
 
 _NOT_MEASURED = "not measured"
@@ -59,6 +59,8 @@ def _shown(result: Result) -> str:
   text += "x" if unit == "x" else f" {unit}"
   if result.n > 1:
     text += f" (n {result.n})"
+  if unit == "%" and is_nothing(result.value, result.std, result.n):
+    text += ", not told from 0"
   if result.met is not None:
     text += ", met" if result.met else ", **not met**"
   return text

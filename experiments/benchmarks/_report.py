@@ -138,14 +138,22 @@ class Report:
       )
     self._append(case, what, "x", ratio, None, ratios.size, target, met)
 
-  def share(self, case: str, what: str, share: float, *, at_most: float | None = None) -> None:
-    """Print a share, with its target if it has one, and keep it as percent."""
+  def share(self, case: str, what: str, shares: Any, *, at_most: float | None = None) -> None:
+    """Print the mean of a share's rounds, with its target if it has one, and keep percent.
+
+    Where the rounds cannot tell it from nothing, that is said.
+    """
+    percent = 100 * np.atleast_1d(shares)
+    share, std = float(percent.mean()), _deviation(percent)
     target = met = None
+    verdict = f" ± {std:.1f} (n {percent.size})" if std is not None else ""
     if at_most is not None:
-      target, met = f"<= {100 * at_most:g}", share <= at_most
-    verdict = f", target {target} % {'met' if met else 'NOT met'}" if target else ""
-    print(f"{what}: {100 * share:.1f} %{verdict}")
-    self.keep(case, what, "%", 100 * share, target=target, met=met)
+      target, met = f"<= {100 * at_most:g}", share <= 100 * at_most
+      verdict += f", target {target} % {'met' if met else 'NOT met'}"
+    if is_nothing(share, std, percent.size):
+      verdict += ", not told from 0"
+    print(f"{what}: {share:.1f} %{verdict}")
+    self._append(case, what, "%", share, std, percent.size, target, met)
 
   def keep(
     self,
@@ -159,8 +167,9 @@ class Report:
   ) -> None:
     """Keep the mean and the deviation of one figure's repetitions, and print nothing."""
     values = np.atleast_1d(np.asarray(values, np.float64))
-    std = float(values.std(ddof=1)) if values.size > 1 else None
-    self._append(case, what, unit, float(values.mean()), std, values.size, target, met)
+    self._append(
+      case, what, unit, float(values.mean()), _deviation(values), values.size, target, met
+    )
 
   def _append(
     self,
@@ -238,6 +247,15 @@ def read_results(path: Path) -> list[Result]:
       raise ValueError(f"{path}, line {number} is not a benchmark's result: {error}") from error
     latest[found.benchmark, found.case, found.what, found.unit, column(found)] = found
   return list(latest.values())
+
+
+def is_nothing(share: float, std: float | None, n: int) -> bool:
+  """Tell whether a share is within two standard errors of 0."""
+  return std is not None and abs(share) < 2 * std / n**0.5
+
+
+def _deviation(values: np.ndarray) -> float | None:
+  return float(values.std(ddof=1)) if values.size > 1 else None
 
 
 def column(result: Result) -> str:

@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
       timings = _timing.measure(runs, repeats=options.repeats)
       report.timings(case, timings)
       for name in list(timings)[1:]:
-        share = 1 - timings["same batch"].median / timings[name].median
+        share = 1 - timings["same batch"].seconds / timings[name].seconds
         report.share(case, f"{name}, of a step", share, at_most=None if on_cpu else TARGET)
     if batches is not None:
       batches.close()

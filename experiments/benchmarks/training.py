@@ -154,8 +154,8 @@ def report_shares(
 ) -> None:
   """Say which shares of an IsoMax step the head, by what it takes more, and the input have."""
   isomax = timings["IsoMax"].seconds
-  head = np.median(1 - timings["SoftMax"].seconds / isomax)
-  images = np.median(1 - timings["IsoMax" + BARE].seconds / isomax)
+  head = 1 - timings["SoftMax"].seconds / isomax
+  images = 1 - timings["IsoMax" + BARE].seconds / isomax
   report.share(case, "of a step, what IsoMax takes more than SoftMax", head)
   report.share(case, "of a step, drawing, gathering and augmenting", images, at_most=target)
   report.share(case, "of a step, the rest", 1 - head - images)

@@ -33,6 +33,19 @@ def test_a_row_a_figure_and_a_column_a_device():
   ]
 
 
+def test_a_share_that_scatters_as_much_is_not_told_from_nothing():
+  table = performance_table(
+    [
+      make("input", -4.3, unit="%", std=15.0, n=9),
+      make("head", 12.0, unit="%", std=15.0, n=9),
+    ],
+    benchmark="heads",
+  )
+  assert [row.split(" | ")[2] for row in table.splitlines()[3:]] == [
+    "-4.30 ± 15.00 % (n 9), not told from 0 |", "12.0 ± 15.0 % (n 9) |"
+  ]  # fmt: skip
+
+
 def test_an_accelerator_comes_first():
   results = [
     make("IsoMax", 310.0, unit="images/s"),
