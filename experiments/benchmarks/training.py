@@ -6,10 +6,10 @@ and again. What the former takes longer is the input's share of a step, and what
 than SoftMax is the head's. Convolutions compute in the dtype that is named; parameters, statistics,
 head and loss are float32.
 
-PyTorch trains the same networks in the same way: as it comes, with channels last, and compiled too;
-in bfloat16 by autocast. float32 is what each framework makes of it: on GPUs that have TF32, JAX
-multiplies in it, PyTorch convolves in it. All have turns, in random order. The first call of
-PyTorch's compiled steps holds its compilation; JAX's is timed apart.
+PyTorch trains the same networks in the same way: as it comes, with channels last, and compiled too,
+on GPUs into CUDA graphs as well; in bfloat16 by autocast. float32 is what each framework makes of
+it: on GPUs that have TF32, JAX multiplies in it and PyTorch convolves in it. All have turns, in
+random order; what compiles does so before, and that is timed apart.
 
 ``--quick`` measures the small network alone, at batch 64 in float32, which is what a processor can
 do in minutes. Where PyTorch, of the ``bench`` extra, is not installed, it is left out.
@@ -122,10 +122,11 @@ def make_peers(
   if device is None or (device == "cuda" and not torch.cuda.is_available()):
     print(f"PyTorch: left out, as it has no {jax.devices()[0].device_kind}")
     return {}
+  settings = {
+    name: setting for name, setting in _torch.SETTINGS.items() if setting.only_on in (None, device)
+  }
   peers = {}
-  for (setting_name, setting), augmented in itertools.product(
-    _torch.SETTINGS.items(), (True, False)
-  ):
+  for (setting_name, setting), augmented in itertools.product(settings.items(), (True, False)):
     name = f"PyTorch, {setting_name}" + ("" if augmented else BARE)
     training = _torch.Training(
       model, setting, head="isomax", bfloat16=bfloat16, batch_size=batch_size, augmented=augmented,
@@ -136,11 +137,11 @@ def make_peers(
       training.run(1)
     except Exception as error:
       # What the compiler lacks on a machine comes as many kinds of errors.
-      if not setting.compiled:
+      if setting.mode is None:
         raise
       print(f"{name}: left out, for {type(error).__name__}: {str(error).partition(chr(10))[0]}")
       continue
-    seconds = time.perf_counter() - start if setting.compiled else 0.0
+    seconds = time.perf_counter() - start if setting.mode is not None else 0.0
     peers[name] = _steps.Steps(functools.partial(training.run, steps), seconds)
   return peers
 
