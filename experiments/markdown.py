@@ -4,6 +4,7 @@ import collections
 import statistics
 from collections.abc import Iterator, Sequence
 
+from experiments.benchmarks.detectors import TARGETS
 from experiments.cells import PLAIN, Paper, name_of
 from experiments.cells import method as name_method
 from experiments.runner import FLOAT32_MPS
@@ -94,10 +95,18 @@ def _choices(records: Sequence[Record]) -> Iterator[str]:
 
 
 def times_table(records: Sequence[Record]) -> str:
-  """Tabulate what a detector makes of the time of a forward pass, the cheapest first."""
+  """Tabulate what a detector makes of the time of a forward pass: a table a machine."""
+  machines = collections.defaultdict(list)
+  for r in records:
+    where = f"{r.device}, Python {r.versions['python']}, JAX {r.versions['jax']}, {r.time[:10]}"
+    machines[where].append(r)
+  tables = [f"On {where}:\n\n{_times(of)}" for where, of in machines.items()]
+  return "\n\n".join(tables) or "Not measured yet."
+
+
+def _times(records: Sequence[Record]) -> str:
+  """Tabulate the times of one machine, the cheapest detector first, with targets."""
   times = {(r.head, r.detector): r.value for r in records if r.metric == "relative_time"}
-  if not times:
-    return "Not run."
   heads = list(dict.fromkeys(head for head, _ in times))
   means = {
     detector: statistics.fmean(time for (_, of), time in times.items() if of == detector)
@@ -105,14 +114,14 @@ def times_table(records: Sequence[Record]) -> str:
   }
   lines = [row("detector", *map(name_of, heads)), row(*["---"] * (1 + len(heads)))]
   for detector in sorted(means, key=means.get):
-    numbers = [times.get((head, detector)) for head in heads]
-    shown = ["–" if number is None else f"{number:.2f}" for number in numbers]
-    lines.append(row(name_of(detector), *shown))
-  measured = dict.fromkeys(
-    f"On {r.device}, Python {r.versions['python']}, JAX {r.versions['jax']}, {r.time[:10]}."
-    for r in records
-  )
-  return "\n".join([*lines, "", *measured])
+    at_most = TARGETS.get(detector)
+    cells = []
+    for number in (times.get((head, detector)) for head in heads):
+      missed = number is not None and at_most is not None and number > at_most
+      cells.append("–" if number is None else f"{number:.2f}" + ", **not met**" * missed)
+    target = "" if at_most is None else f" (target <= {at_most:g})"
+    lines.append(row(name_of(detector) + target, *cells))
+  return "\n".join(lines)
 
 
 def wins(records: Sequence[Record], unknowns: Sequence[str]) -> str:

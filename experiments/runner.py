@@ -88,6 +88,7 @@ def main(experiment: Experiment, description: str, arguments: Sequence[str] | No
     if take:
       print("\n".join(take_runs(study, take, workdir=workdir)))
       print(f"records: {records_path(study, workdir)}")
+      print(f"tables: python -m experiments.tables --results {workdir}")
       return 0
     ready, unprepared = split_prepared(selected, data_dir=data_dir)
     if unprepared:

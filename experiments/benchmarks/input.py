@@ -65,9 +65,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
-  parser.add_argument("--models", nargs="+", default=["small_cnn", "resnet_small"])
+  parser.add_argument(
+    "--models", nargs="+", default=["small_cnn", "resnet_small"], help="networks; two small ones"
+  )
   parser.add_argument("--steps", type=int, default=0, help="steps a run; 0: 20 on CPU, else 500")
-  parser.add_argument("--repeats", type=int, default=5)
+  parser.add_argument("--repeats", type=int, default=5, help="timed calls of each")
   parser.add_argument("--workers", type=int, default=0, help="processes that read")
   parser.add_argument("--data-dir", help="where sets are kept; a temporary folder without")
 

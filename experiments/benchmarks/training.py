@@ -51,6 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
   images, labels = draw_images()
   for model, batch_size, dtype in itertools.product(models, batch_sizes, dtypes):
     case = f"{model}, {dtype}, batch {batch_size}, {steps} steps a call"
+    print(f"\n{case}: compiling, then {1 + options.repeats} turns of each", flush=True)
     programs = make_programs(
       model,
       resident.make_source(jnp.asarray(images), jnp.asarray(labels)),

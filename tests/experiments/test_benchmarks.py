@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.benchmarks import _report, _steps, _timing, heads, scoring, training
+from experiments.benchmarks import _report, _steps, _timing, detectors, heads, scoring, training
 from experiments.benchmarks import input as input_benchmark
 from experiments.benchmarks._report import read_results
 from isomax_jax.data import resident
@@ -148,7 +148,7 @@ def test_a_line_that_is_no_result_is_named(tmp_path):
     read_results(path)
 
 
-@pytest.mark.parametrize("module", [heads, input_benchmark, scoring, training])
+@pytest.mark.parametrize("module", [detectors, heads, input_benchmark, scoring, training])
 def test_help_helps_and_measures_nothing(module, capsys):
   with pytest.raises(SystemExit) as exit_:
     module.main(["--help"])
