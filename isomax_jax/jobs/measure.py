@@ -232,7 +232,7 @@ def make_records(
       outliers=trained.config.objective.outliers,
       in_set=str(trained.setup.reference),
       seed=trained.config.seed,
-      epochs=trained.config.optim.epochs,
+      epochs=trained.epochs,
       checkpoint=trained.checkpoint,
       options=detectors.get(measurement.detector, none).options,
       tuned_on=detectors.get(measurement.detector, none).tuned_on,

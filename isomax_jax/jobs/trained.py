@@ -35,6 +35,8 @@ class Trained(NamedTuple):
     variables: Parameters and statistics.
     forward: Jitted function of variables and stored images to outputs.
     checkpoint: Rule that chose the checkpoint, as records give it.
+    step: Step after which the checkpoint was written; None where there is none.
+    run_dir: The run directory; None where there is none.
   """
 
   config: TrainConfig
@@ -42,6 +44,18 @@ class Trained(NamedTuple):
   variables: Any
   forward: Forward
   checkpoint: str = "last"
+  step: int | None = None
+  run_dir: Path | None = None
+
+  @property
+  def epochs(self) -> float:
+    """Epochs of training; of one that has not ended, those before its last checkpoint."""
+    whole = self.config.optim.epochs
+    if self.run_dir is None or self.checkpoint != "last":
+      return whole
+    steps_per_epoch = _steps_per_epoch(self.run_dir)
+    at_the_end = steps_per_epoch is None or self.step > steps_per_epoch * whole - 1
+    return whole if at_the_end else self.step / steps_per_epoch
 
   @property
   def classifier(self) -> Classifier:
@@ -97,23 +111,32 @@ def load_trained(run_dir: str | os.PathLike[str], *, epoch: float | None = None)
     if step is None:
       raise ValueError(f"{run_dir} has no checkpoint yet: train it first")
     variables = jax.device_put(checkpoints.restore_variables(shapes, step=step))
-  return Trained(config, setup, variables, make_forward(model, setup), rule)
+  return Trained(config, setup, variables, make_forward(model, setup), rule, step, run_dir)
 
 
 def _step_of(epoch: float, run_dir: Path, checkpoints: Checkpoints) -> int:
   """Find the step of the checkpoint that was written after an epoch."""
-  path = run_dir / "metrics.jsonl"
-  logged = next(iter(read_json_lines(path)), {})
-  with naming(path):
-    for key in ("step", "epoch"):
-      _checks.positive(key, logged.get(key))
-  steps_per_epoch = logged["step"] / logged["epoch"]
+  steps_per_epoch = _steps_per_epoch(run_dir)
+  if steps_per_epoch is None:
+    raise ValueError(f"{run_dir} has no metrics.jsonl that says which step ended an epoch")
   steps = checkpoints.steps()
   nearest = min(steps, key=lambda step: abs(step - epoch * steps_per_epoch), default=None)
   if nearest is None or abs(nearest / steps_per_epoch - epoch) > 0.25:
     kept = ", ".join(f"{step / steps_per_epoch:.4g}" for step in steps) or "none"
     raise ValueError(f"{run_dir} has no checkpoint of epoch {epoch:g}; kept are: {kept}")
   return nearest
+
+
+def _steps_per_epoch(run_dir: Path) -> float | None:
+  """Return the steps of an epoch as the log counts them; None where nothing was logged."""
+  path = run_dir / "metrics.jsonl"
+  logged = next(iter(read_json_lines(path)), None) if path.exists() else None
+  if logged is None:
+    return None
+  with naming(path):
+    for key in ("step", "epoch"):
+      _checks.positive(key, logged.get(key))
+  return logged["step"] / logged["epoch"]
 
 
 def read_spec(run_dir: Path) -> data.DataSpec | None:

@@ -1,4 +1,5 @@
 import os
+import shutil
 import subprocess
 import sys
 
@@ -6,6 +7,8 @@ import chex
 import numpy as np
 import pytest
 
+from isomax_jax.evaluation.benchmark import Measurement
+from isomax_jax.jobs.measure import make_records
 from isomax_jax.jobs.train import train
 from isomax_jax.jobs.trained import load_trained
 from isomax_jax.training import DataConfig, OptimConfig, RunConfig, TrainConfig
@@ -26,6 +29,16 @@ def test_the_network_of_an_epoch_is_that_of_its_checkpoint(tmp_path, digits_dir)
   assert np.any(second != third)
   with pytest.raises(ValueError, match=r"no checkpoint of epoch 1; kept are: 2\.133, 3\.2, 4\.053"):
     load_trained(tmp_path, epoch=1)
+  # What is measured of a training that has not ended is not what its config asks for.
+  assert load_trained(tmp_path).epochs == 4
+  shutil.rmtree(tmp_path / "checkpoints" / "19")
+  unfinished = load_trained(tmp_path)
+  assert unfinished.epochs == 15 / (300 / 64)
+  (record,) = make_records(
+    unfinished, [Measurement(None, None, "accuracy", 0.5, 1, 0)], experiment="e", detectors={},
+    seconds=1.0,
+  )  # fmt: skip
+  assert (record.epochs, record.checkpoint) == (3.2, "last")
 
 
 def test_a_network_is_loaded_where_there_are_fewer_devices(trained_run):
