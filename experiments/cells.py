@@ -22,10 +22,9 @@ from isomax_jax.training import (
 )
 
 # What is kept of what was measured.
-METRICS = (
-  "tnr_at_tpr", "auroc", "detection_accuracy",
-  "accuracy", "negative_log_likelihood", "expected_calibration_error",
-)  # fmt: skip
+DETECTION_METRICS = ("tnr_at_tpr", "auroc", "detection_accuracy")
+KNOWN_METRICS = ("accuracy", "negative_log_likelihood", "expected_calibration_error")
+METRICS = DETECTION_METRICS + KNOWN_METRICS
 MODELS = ("densenet_bc_100", "resnet34")
 IN_SETS = ("cifar10", "cifar100", "svhn_cropped")
 # Made of the same images as ODIN's, but resized otherwise: never a number of the paper's.

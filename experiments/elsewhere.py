@@ -1,5 +1,6 @@
 """Runs that the command line trained and evaluated elsewhere, checked to be an experiment's."""
 
+import collections
 import dataclasses
 import math
 import re
@@ -9,7 +10,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.cells import METRICS, Experiment, key_of_cell, key_of_record
+from experiments.cells import (
+  DETECTION_METRICS,
+  KNOWN_METRICS,
+  METRICS,
+  Experiment,
+  key_of_cell,
+  key_of_record,
+)
 from isomax_jax import data
 from isomax_jax._files import naming
 from isomax_jax.evaluation import Record, Run, read_run
@@ -68,11 +76,16 @@ def read_elsewhere(experiment: Experiment, run_dir: Path) -> Elsewhere:
         raise ValueError(
           f"a record is of no cell of {experiment.name}: {', '.join(strange) or key}"
         )
+      if record.options or record.tuned_on:
+        raise ValueError(f"{record.detector} must have its default options, got {record.options}")
       _check_counts(record, held_out=experiment.held_out)
+    _check_whole(records)
     _check_values(records, run)
     commit = _read_commit(run_dir, records)
+  kept = {f"{r.detector}|{name}" for r in records if r.detector for name in (TEST, r.out_set)}
+  scores = {key: values for key, values in run.scores.items() if key in kept}
   taken = [dataclasses.replace(r, experiment=experiment.name, git_commit=commit) for r in records]
-  return Elsewhere(config, taken, run.scores)
+  return Elsewhere(config, taken, scores)
 
 
 def _check_finished(config: TrainConfig, run: Run) -> None:
@@ -92,6 +105,21 @@ def _check_counts(record: Record, *, held_out: int) -> None:
       f"{record.metric} on {record.out_set or record.in_set} must be of {known - held_out} known "
       f"and {unknown} unknown images, got {record.n_in} and {record.n_out}"
     )
+
+
+def _check_whole(records: list[Record]) -> None:
+  """Check that each metric is there once for each detector and set, or for the known set."""
+  measured = collections.defaultdict(list)
+  for r in records:
+    measured[r.detector, r.out_set].append(r.metric)
+  for (detector, out_set), metrics in {(None, None): [], **measured}.items():
+    expected = KNOWN_METRICS if detector is None else DETECTION_METRICS
+    if sorted(metrics) != sorted(expected):
+      what = f"{detector} on {out_set}" if detector else "the known set"
+      raise ValueError(
+        f"records of {what} must be {', '.join(expected)}, each once, got "
+        f"{', '.join(metrics) or 'none'}"
+      )
 
 
 def _check_values(records: list[Record], run: Run) -> None:
@@ -118,7 +146,7 @@ def _read_commit(run_dir: Path, records: list[Record]) -> str:
   path = run_dir / COMMIT_FILE
   if path.exists():
     commits.add(path.read_text().strip())
-  if len(commits) != 1 or not all(re.fullmatch("[0-9a-f]{7,40}", commit) for commit in commits):
+  if len(commits) != 1 or not all(re.fullmatch("[0-9a-fA-F]{7,40}", commit) for commit in commits):
     found = ", ".join(map(repr, sorted(commits))) or "none"
     raise ValueError(
       f"records and {COMMIT_FILE} must name one commit of the code, in 7 to 40 hexadecimal digits "

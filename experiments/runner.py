@@ -23,7 +23,7 @@ from experiments.cells import (
 )
 from experiments.elsewhere import read_elsewhere
 from isomax_jax import data, scores
-from isomax_jax._files import read_arrays, write_arrays
+from isomax_jax._files import read_arrays, write_arrays, write_atomically
 from isomax_jax.cli.main import guard
 from isomax_jax.cli.progress import Bars
 from isomax_jax.detectors import create_detector, from_logits
@@ -176,20 +176,19 @@ def split_trainings(
 ) -> tuple[list[Training], list[str]]:
   """Split missing trainings into those to run, and names of those whose network is elsewhere."""
 
-  def network(key: Key) -> Key:
-    return key._replace(detector=None, out_set=None, checkpoint="last")
-
-  measured = set(map(network, _measured(experiment, workdir)))
-
   def is_elsewhere(training: Training) -> bool:
-    key = network(key_of_cell(training.cells[0], training.job.config))
-    return key in measured and not (workdir / "runs" / training.job.name).exists()
+    return _elsewhere(workdir, training.job.name).exists()
 
   trainings = missing_trainings(experiment, cells, seeds, workdir=workdir)
   return (
     [training for training in trainings if not is_elsewhere(training)],
     [training.job.name for training in trainings if is_elsewhere(training)],
   )
+
+
+def _elsewhere(workdir: Path, name: str) -> Path:
+  """Return the file that says that a network is elsewhere, to all experiments of a workdir."""
+  return workdir / "elsewhere" / f"{name}.txt"
 
 
 def run_name(config: TrainConfig) -> str:
@@ -270,9 +269,14 @@ def take_runs(experiment: Experiment, run_dirs: Sequence[Path], *, workdir: Path
           f"{run_dir}: {r.metric} is {r.value}, but {value} of the network of the same name that "
           "was measured before; choose another workdir"
         )
-    taken.append((name, found, added, len(records)))
+    taken.append((name, run_dir, found, added, len(records)))
   lines = []
-  for name, found, added, count in taken:
+  for name, run_dir, found, added, count in taken:
+    if not (workdir / "runs" / name).exists():
+      # Before its records: no experiment that shares the workdir may train another one by its name.
+      note = _elsewhere(workdir, name)
+      note.parent.mkdir(parents=True, exist_ok=True)
+      write_atomically(note, f"taken from {run_dir.absolute()}\n".encode())
     if experiment.keep_scores:
       _keep_scores(workdir, name, found.scores)
     if added:

@@ -81,6 +81,14 @@ def change_records(run_dir, change):
   append_records(path, records)
 
 
+def drop_records(run_dir, dropped):
+  """Drop some of a run's records."""
+  path = run_dir / "records.jsonl"
+  records = [r for r in read_records(path) if not dropped(r)]
+  path.unlink()
+  append_records(path, records)
+
+
 def change_config(run_dir, section, **options):
   config = json.loads((run_dir / "config.json").read_text())
   (config if section is None else config[section]).update(options)
@@ -190,24 +198,29 @@ def test_a_run_from_elsewhere_is_taken_once(sent_back, tmp_path, capsys):
   ):
     assert set(kept) == set(scores)
     assert all(np.array_equal(kept[key], scores[key]) for key in scores)
+  assert str(sent_back) in (tmp_path / "elsewhere" / f"{NAME}.txt").read_text()
 
 
+@pytest.mark.parametrize("name", ["short_cifar", "another"])
 def test_a_network_from_elsewhere_is_not_trained_a_second_time(
-  sent_back, tmp_path, digits_dir, here, capsys
+  name, run_dir, tmp_path, digits_dir, here, capsys
 ):
-  """What evaluate does not measure would be of another network."""
-  runner.take_runs(TINY, [sent_back], workdir=tmp_path)
-  before = (tmp_path / "short_cifar.jsonl").read_bytes()
-  words = ["--cells", "*/isomax*", "--seeds", "0", "--epochs", "2", "--workdir", str(tmp_path)]
+  """What was not measured of it would be of another network, for all experiments that share it."""
+  drop_records(run_dir, lambda r: r.detector == "gen")
+  runner.take_runs(TINY, [run_dir], workdir=tmp_path / "work")
+  before = (tmp_path / "work" / "short_cifar.jsonl").read_bytes()
+  words = ["--cells", "*/isomax*", "--seeds", "0", "--epochs", "2"]
+  words += ["--workdir", str(tmp_path / "work"), "--data-dir", str(digits_dir)]
   with pytest.raises(SystemExit):
-    runner.main(TINY, "", [*words, "--data-dir", str(digits_dir)])
+    runner.main(TINY._replace(name=name), "", words)
   assert f"left out is what {NAME} lacks" in capsys.readouterr().out
-  assert (tmp_path / "short_cifar.jsonl").read_bytes() == before
-  assert not (tmp_path / "runs").exists()
+  assert (tmp_path / "work" / "short_cifar.jsonl").read_bytes() == before
+  assert not (tmp_path / "work" / "runs").exists()
 
 
-def test_the_list_says_what_is_elsewhere(sent_back, tmp_path, digits_dir):
-  runner.take_runs(TINY, [sent_back], workdir=tmp_path)
+def test_the_list_says_what_is_elsewhere(run_dir, tmp_path, digits_dir):
+  drop_records(run_dir, lambda r: r.detector == "gen")
+  runner.take_runs(TINY, [run_dir], workdir=tmp_path)
   lines = list(runner.list_cells(TINY, CELLS, (0, 1), workdir=tmp_path, data_dir=digits_dir))
   states = {cell.name: lines[i].split()[1:] for i, cell in enumerate(CELLS)}
   assert states["small_cnn/mnist_5k/isomax+energy/letters"] == ["0", "-"]
@@ -264,6 +277,22 @@ REFUSED = {
   "another value": (
     lambda path: change_records(path, lambda r: {"value": r.value + (r.metric == "auroc") * 1e-6}),
     "auroc of energy on letters is ",
+  ),
+  "an unfinished training's": (
+    lambda path: change_records(path, lambda r: {"epochs": 0.98}),
+    "a record is of no cell of short_cifar: epochs 0.98",
+  ),
+  "cut short": (
+    lambda path: drop_records(path, lambda r: (r.detector, r.metric) == ("mmles", "auroc")),
+    "records of mmles on letters must be tnr_at_tpr, auroc, detection_accuracy, each once, got ",
+  ),
+  "no accuracy": (
+    lambda path: drop_records(path, lambda r: r.detector is None),
+    "records of the known set must be accuracy, negative_log_likelihood, ",
+  ),
+  "chosen options": (
+    lambda path: change_records(path, lambda r: {"options": {"top": 3}} if r.detector else {}),
+    "must have its default options, got {'top': 3}",
   ),
   "no commit": (
     lambda path: (path / "commit.txt").unlink(),
