@@ -30,37 +30,43 @@ def performance_table(
   # Accelerators first, and of one device the newest JAX.
   newest = {column(r): (r.platform != "cpu", r.time) for r in results}
   columns = sorted(newest, key=newest.get, reverse=True)
+  notes = dict.fromkeys(f"{column(r)}: {_measured_with(r)}." for r in results)
   if accelerated and all(r.platform == "cpu" for r in results):
     columns.insert(0, "a GPU or TPU")
-  cells = {(r.case, _name(r), column(r)): r for r in results}
+  cells = {(r.case, r.what, r.unit, column(r)): r for r in results}
   lines = [row("", *columns), row(*["---"] * (1 + len(columns)))]
   for case in dict.fromkeys(r.case for r in results):
     lines.append(row(f"**{case}**", *[""] * len(columns)))
-    for name in dict.fromkeys(_name(r) for r in results if r.case == case):
-      found = [cells.get((case, name, each)) for each in columns]
-      lines.append(row(name, *[_NOT_MEASURED if r is None else _shown(r) for r in found]))
-  return "\n".join(lines)
+    for what, unit in dict.fromkeys((r.what, r.unit) for r in results if r.case == case):
+      found = [cells.get((case, what, unit, each)) for each in columns]
+      lines.append(row(what, *[_NOT_MEASURED if r is None else _shown(r) for r in found]))
+  return "\n".join([*lines, "", *notes])
 
 
-def _name(result: Result) -> str:
-  """Name what was measured, with its target."""
-  unit = "x" if result.unit == "x" else f" {result.unit}"
-  return result.what + (f" (target {result.target}{unit})" if result.target else "")
+def _measured_with(result: Result) -> str:
+  """Say when a column's newest figures were measured, and with what."""
+  versions = ", ".join(f"{name} {of}" for name, of in result.versions.items() if name != "jax")
+  commit = result.git_commit[:7] if result.git_commit else "not known"
+  return f"{result.time[:10]}, commit {commit}, {versions}"
 
 
 def _shown(result: Result) -> str:
-  """Show a figure: a time in milliseconds, others in their unit, and whether a target is met."""
-  factor, unit = (1e3, "ms") if result.unit == "s" and result.value < 1 else (1, result.unit)
+  """Show a figure: a time in s, ms or µs, others in their unit, and whether a target is met."""
+  factor, unit = 1.0, result.unit
+  if unit == "s" and result.value < 1:
+    factor, unit = (1e3, "ms") if result.value >= 1e-3 else (1e6, "µs")
   value = factor * result.value
-  digits = 2 if unit == "x" else max(0, 3 - len(str(int(abs(value)))))
+  digits = 2 if unit == "x" and value >= 0.1 else max(0, 3 - len(str(int(abs(value)))))
   text = f"{value:,.{digits}f}"
   if result.std is not None:
     text += f" ± {factor * result.std:,.{digits}f}"
-  text += "x" if unit == "x" else f" {unit}"
+  unit = "x" if unit == "x" else f" {unit}"
+  text += unit
   if result.n > 1:
     text += f" (n {result.n})"
-  if unit == "%" and is_nothing(result.value, result.std, result.n):
+  if result.unit == "%" and is_nothing(result.value, result.std, result.n):
     text += ", not told from 0"
   if result.met is not None:
-    text += ", met" if result.met else ", **not met**"
+    met = "met" if result.met else "**not met**"
+    text += f"; target {result.target}{unit}, {met}"
   return text

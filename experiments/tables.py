@@ -271,8 +271,8 @@ BENCHMARKS: Mapping[str, Mapping[str, Any]] = {
   "scoring": {},
   "input": {},
   "metrics": {"accelerated": False},
-  "knn": {},
-  "mahalanobis": {},
+  "knn": {"accelerated": False},
+  "mahalanobis": {"accelerated": False},
 }
 # From a file and the name of a table in it to the records and the function that writes it.
 TABLES: Mapping[tuple[str, str], tuple[str, Callable[[Sequence[Any]], str]]] = {

@@ -1,6 +1,7 @@
 """Small files read and written with errors of one line that name the file."""
 
 import contextlib
+import fcntl
 import io
 import itertools
 import json
@@ -157,6 +158,29 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
     if not isinstance(values[-1], dict):
       raise ValueError(f"{path}, line {number}: not a JSON object")
   return values
+
+
+def append_json_lines(path: Path, values: Iterable[Mapping[str, Any]]) -> None:
+  """Append objects to a file, one JSON line each, in one write.
+
+  A last line that a killed process left unfinished is cut first. The file is locked meanwhile, so
+  several processes may append to one file.
+
+  Args:
+    path: The file; made, with its parent, where there is none.
+    values: What to append.
+  """
+  lines = [json.dumps(value, ensure_ascii=False) + "\n" for value in values]
+  path.parent.mkdir(parents=True, exist_ok=True)
+  with path.open("a+b") as file:
+    fcntl.flock(file, fcntl.LOCK_EX)
+    file.seek(0)
+    rest = file.read().rpartition(b"\n")[2]
+    if is_json_object(rest):
+      file.write(b"\n")
+    else:
+      file.truncate(file.tell() - len(rest))
+    file.write("".join(lines).encode())
 
 
 def _read(path: Path) -> bytes:

@@ -6,7 +6,7 @@ The lines are what docs/performance.md is generated from; see `experiments.perfo
 import argparse
 import dataclasses
 import datetime
-import json
+import math
 import os
 import platform
 import statistics
@@ -19,6 +19,8 @@ import jax
 import numpy as np
 
 from experiments.benchmarks import _memory, _timing
+from isomax_jax import _checks
+from isomax_jax._files import append_json_lines, one_line, read_json_lines
 from isomax_jax.jobs.environment import environment
 
 
@@ -40,7 +42,11 @@ class Result:
     device: What it was measured on.
     versions: Python's and those of the packages that took part.
     git_commit: Commit of the code, if known.
-    time: When, ISO 8601 in UTC.
+    time: When the run began that it is of, ISO 8601 in UTC.
+
+  Raises:
+    TypeError: If a field has another type.
+    ValueError: If a number is not finite or ``n`` not positive.
   """
 
   benchmark: str
@@ -57,6 +63,25 @@ class Result:
   versions: Mapping[str, str]
   git_commit: str | None
   time: str
+
+  def __post_init__(self):
+    for field in ("benchmark", "case", "what", "unit", "device", "time"):
+      if not isinstance(getattr(self, field), str):
+        raise TypeError(f"{field} must be a text, got {getattr(self, field)!r}")
+    _checks.one_of("platform", self.platform, ("cpu", "gpu", "tpu"))
+    if not isinstance(self.versions, Mapping):
+      raise TypeError(f"versions must be an object, got {self.versions!r}")
+    _checks.count("n", self.n)
+    for field in ("value", "std"):
+      number = getattr(self, field)
+      if field == "std" and number is None:
+        continue
+      if isinstance(number, bool) or not isinstance(number, int | float):
+        raise TypeError(f"{field} must be a number, got {number!r}")
+      if not math.isfinite(number):
+        raise ValueError(f"{field} must be finite, got {number}")
+    if (self.target is None) != (self.met is None) or self.met not in (None, True, False):
+      raise ValueError(f"met must say whether there is a target, got {self.target!r}, {self.met!r}")
 
 
 class Report:
@@ -76,13 +101,17 @@ class Report:
     print(_timing.machine(*packages))
     self._output = output
     platform_name = "cpu" if on_host else jax.default_backend()
+    busy = os.getloadavg()[0]
+    if busy > 0.5:
+      print(f"load of the last minute: {busy:.1f}; figures scatter where others are at work")
     versions = {package: found for package in packages if (found := _version(package))}
     self._common = {
       "benchmark": benchmark,
       "platform": platform_name,
-      "device": _timing.processor() if platform_name == "cpu" else _accelerators(),
+      "device": _timing.processor() if platform_name == "cpu" else jax.devices()[0].device_kind,
       "versions": {"python": platform.python_version(), **versions},
       "git_commit": environment()["git_commit"],
+      "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
 
   def timings(self, case: str, timings: Mapping[str, _timing.Timing]) -> None:
@@ -182,15 +211,12 @@ class Report:
     target: str | None,
     met: bool | None,
   ) -> None:
-    if self._output is None:
-      return
-    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     result = Result(
       case=case, what=what, unit=unit, value=value, std=std, n=n, target=target,
-      met=None if met is None else bool(met), time=now, **self._common,
+      met=None if met is None else bool(met), **self._common,
     )  # fmt: skip
-    with self._output.open("a", encoding="utf-8") as file:
-      file.write(json.dumps(dataclasses.asdict(result)) + "\n")
+    if self._output is not None:
+      append_json_lines(self._output, [dataclasses.asdict(result)])
 
 
 def parse(
@@ -209,7 +235,7 @@ def parse(
     description: What ``--help`` says.
     packages: Those that take part, whose versions are printed and kept.
     arguments: The arguments; None takes the process's own.
-    on_host: Whether it measures the processor even where there is an accelerator.
+    on_host: Whether it measures the processor, even where there is an accelerator.
     add_options: Function that adds the benchmark's own options.
 
   Returns:
@@ -223,15 +249,29 @@ def parse(
   add_options(parser)
   parser.add_argument("--output", type=Path, help="a file that the figures are appended to")
   options = parser.parse_args(arguments)
-  if options.output is not None and not options.output.absolute().parent.is_dir():
-    parser.error(f"--output must lie in a folder that is there, got {options.output}")
+  if options.output is not None:
+    try:
+      options.output.open("a").close()
+    except OSError as error:
+      parser.error(f"--output must be a file that can be written: {one_line(error)}")
+  if on_host:
+    os.environ["JAX_PLATFORMS"] = "cpu"  # For processes that this one starts.
+    jax.config.update("jax_platforms", "cpu")
   # A GPU's memory is not taken whole: a peer in the same process needs some.
   os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
   return Report(benchmark, packages, output=options.output, on_host=on_host), options
 
 
+def positive(text: str) -> int:
+  """Read a positive integer of the command line."""
+  number = int(text)
+  if number < 1:
+    raise argparse.ArgumentTypeError(f"must be positive, got {number}")
+  return number
+
+
 def read_results(path: Path) -> list[Result]:
-  """Read figures; of those of one thing on one device with one Python's JAX, the last counts.
+  """Read figures: of each case on each device with each JAX, those of the last run alone.
 
   Args:
     path: A file that benchmarks have written.
@@ -239,14 +279,17 @@ def read_results(path: Path) -> list[Result]:
   Raises:
     ValueError: If a line is not a figure; file and line are named.
   """
-  latest = {}
-  for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+  runs = {}
+  for number, values in enumerate(read_json_lines(path), 1):
     try:
-      found = Result(**json.loads(line))
+      found = Result(**values)
     except (TypeError, ValueError) as error:
       raise ValueError(f"{path}, line {number} is not a benchmark's result: {error}") from error
-    latest[found.benchmark, found.case, found.what, found.unit, column(found)] = found
-  return list(latest.values())
+    key = found.benchmark, found.case, column(found)
+    if key in runs and runs[key][0].time != found.time:
+      del runs[key]
+    runs.setdefault(key, []).append(found)
+  return [result for results in runs.values() for result in results]
 
 
 def is_nothing(share: float, std: float | None, n: int) -> bool:
@@ -269,7 +312,3 @@ def _version(package: str) -> str | None:
     return version(package)
   except PackageNotFoundError:
     return None
-
-
-def _accelerators() -> str:
-  return f"{jax.device_count()} × {jax.devices()[0].device_kind}"

@@ -23,6 +23,7 @@ import numpy as np
 import optax
 
 from experiments.benchmarks import _report, _timing
+from experiments.benchmarks._peers import find_torch_device
 from isomax_jax.losses import _distances, isomax_logits, pairwise_distance, scaled_cross_entropy
 
 BATCH, WIDTH = 1024, 512
@@ -51,19 +52,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
   packages = ("jax", "jaxlib", "optax", "torch")
   report, _ = _report.parse("heads", __doc__, packages, arguments)
   print(f"head and loss, forward and backward, batch {BATCH:,}, {WIDTH} features, float32")
-  without_torch = _timing.left_out(AUTHORS, "torch")
+  torch_device = find_torch_device(AUTHORS)
   seconds_a_class = 0.0
   for classes, repeats in REPEATS.items():
     case = f"{classes:,} classes"
     problem = draw(classes)
     compare_with_softmax(report, case, problem, repeats=repeats)
     report_accuracy(problem)
-    if without_torch:
+    if torch_device is None:
       continue
     if seconds_a_class * classes > PATIENCE:
       print(f"{AUTHORS}: not run, as it would take over {PATIENCE:.0f} s a call")
     else:
-      seconds = compare_with_authors(report, case, problem, repeats=min(repeats, 3))
+      seconds = compare_with_authors(
+        report, case, problem, repeats=min(repeats, 3), device=torch_device
+      )
       seconds_a_class = seconds / classes
   compare_forms(report)
 
@@ -164,13 +167,13 @@ def compare_with_softmax(
 
 
 def compare_with_authors(
-  report: _report.Report, case: str, problem: Problem, *, repeats: int
+  report: _report.Report, case: str, problem: Problem, *, repeats: int, device: str
 ) -> float:
   """Time the authors' form against IsoMax in turns; return the seconds of one call."""
   isomax = jax.jit(jax.value_and_grad(isomax_loss, (0, 1)))
   contenders = {
     "IsoMax": lambda: isomax(problem.far, problem.prototypes, problem.labels),
-    AUTHORS: authors_step(problem),
+    AUTHORS: authors_step(problem, device=device),
   }
   timings = _timing.measure(contenders, repeats=repeats)
   report.timings(f"{case}, beside PyTorch", timings)
@@ -206,20 +209,25 @@ def softmax_loss(
   return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
 
 
-def authors_step(problem: Problem) -> Callable[[], Any]:
+def authors_step(problem: Problem, *, device: str) -> Callable[[], Any]:
   """Return the authors' forward and backward pass: ``cdist`` in full, softmax, then logarithm."""
   import torch
 
-  features = torch.tensor(np.asarray(problem.far), requires_grad=True)
-  prototypes = torch.tensor(np.asarray(problem.prototypes), requires_grad=True)
-  rows, labels = torch.arange(BATCH), torch.tensor(np.asarray(problem.labels), dtype=torch.long)
+  features = torch.tensor(np.asarray(problem.far), requires_grad=True, device=device)
+  prototypes = torch.tensor(np.asarray(problem.prototypes), requires_grad=True, device=device)
+  rows = torch.arange(BATCH, device=device)
+  labels = torch.tensor(np.asarray(problem.labels), dtype=torch.long, device=device)
 
-  def step() -> None:
+  def step() -> float:
     features.grad = prototypes.grad = None
     mode = "donot_use_mm_for_euclid_dist"
     distances = torch.cdist(features, prototypes, p=2.0, compute_mode=mode)
     probabilities = torch.softmax(-ENTROPIC_SCALE * distances, dim=1)
-    (-torch.log(probabilities[rows, labels])).mean().backward()
+    loss = (-torch.log(probabilities[rows, labels])).mean()
+    loss.backward()
+    if device == "cuda":
+      torch.cuda.synchronize()
+    return loss.item()
 
   return step
 

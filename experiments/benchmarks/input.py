@@ -34,7 +34,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
   packages = ("jax", "jaxlib", "flax", "grain", "tensorflow-datasets")
   report, options = _report.parse("input", __doc__, packages, arguments, add_options=_add_options)
   on_cpu = jax.default_backend() == "cpu"
-  steps = options.steps or (20 if on_cpu else 500)
+  # Convolutions inside a scan are very slow on CPUs, and training there does without.
+  per_dispatch = 1 if on_cpu else 50
+  dispatches = -(-options.steps // per_dispatch) if options.steps else (20 if on_cpu else 10)
+  steps = dispatches * per_dispatch
   with tempfile.TemporaryDirectory() as temporary:
     source, batches = draw_noise(), None
     if not _timing.left_out("stream", *READERS):
@@ -42,7 +45,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
       batches = stream.draws(stored, batch_size=BATCH, seed=0, workers=options.workers)
     _report_rates(report, source, batches, steps=steps, repeats=options.repeats)
     for model in options.models:
-      per_dispatch = 1 if on_cpu else 50
       runs = {
         name: _steps.make_steps(
           model,
@@ -50,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
           dtype=jnp.float32 if on_cpu else jnp.bfloat16,
           batch_size=BATCH,
           per_dispatch=per_dispatch,
-          dispatches=steps // per_dispatch,
+          dispatches=dispatches,
         ).run
         for name, inputs in _inputs(source, batches).items()
       }
@@ -68,8 +70,12 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     "--models", nargs="+", default=["small_cnn", "resnet_small"], help="networks; two small ones"
   )
-  parser.add_argument("--steps", type=int, default=0, help="steps a run; 0: 20 on CPU, else 500")
-  parser.add_argument("--repeats", type=int, default=5, help="timed calls of each")
+  parser.add_argument(
+    "--steps",
+    type=_report.positive,
+    help="steps a run, up to the next multiple of 50 but on CPUs; 20 on CPU, else 500",
+  )
+  parser.add_argument("--repeats", type=_report.positive, default=5, help="timed calls of each")
   parser.add_argument("--workers", type=int, default=0, help="processes that read")
   parser.add_argument("--data-dir", help="where sets are kept; a temporary folder without")
 

@@ -25,7 +25,9 @@ EXAMPLES, WIDTH, BATCH, REPEATS = 50_000, 512, 256, 10
 
 def main(arguments: Sequence[str] | None = None) -> None:
   """Print times, memory and how far the distances are from each other's."""
-  report, _ = _report.parse("knn", __doc__, ("jax", "jaxlib", "scikit-learn"), arguments)
+  report, _ = _report.parse(
+    "knn", __doc__, ("jax", "jaxlib", "scikit-learn"), arguments, on_host=True
+  )
   case = f"score of {BATCH} against {EXAMPLES:,} × {WIDTH} training features, float32, k = 50"
   prepares = {"isomax_jax": prepare_detector, "scikit-learn": prepare_scikit_learn}
   calls = {name: prepare() for name, prepare in prepares.items()}

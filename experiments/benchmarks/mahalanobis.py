@@ -41,7 +41,9 @@ class Batches:
 
 def main(arguments: Sequence[str] | None = None) -> None:
   """Print a table for each number of rows, and what the memory does as rows grow."""
-  report, _ = _report.parse("mahalanobis", __doc__, ("jax", "numpy", "scikit-learn"), arguments)
+  report, _ = _report.parse(
+    "mahalanobis", __doc__, ("jax", "numpy", "scikit-learn"), arguments, on_host=True
+  )
   print(f"fit of {'-'.join(map(str, WIDTHS))} features a row, {CLASSES} classes")
   megabytes = {}
   for rows, repeats in REPEATS.items():

@@ -27,6 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.benchmarks import _report, _steps, _timing
+from experiments.benchmarks._peers import find_torch_device
 from isomax_jax.data import resident
 
 MODELS = ("resnet34", "densenet_bc_100", "resnet_small")
@@ -80,10 +81,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
   """Add the benchmark's own options."""
   parser.add_argument("--quick", action="store_true", help="a few minutes on a processor")
   parser.add_argument("--models", nargs="+", choices=MODELS, help="networks; all")
-  parser.add_argument("--batch-sizes", nargs="+", type=int, help="images a step; 64 and 512")
+  parser.add_argument(
+    "--batch-sizes", nargs="+", type=_report.positive, help="images a step; 64 and 512"
+  )
   parser.add_argument("--dtypes", nargs="+", choices=DTYPES, help="dtypes; both")
-  parser.add_argument("--steps", type=int, default=0, help="steps a call; 0: 4 on CPU, else 125")
-  parser.add_argument("--repeats", type=int, default=10, help="timed calls of each")
+  parser.add_argument("--steps", type=_report.positive, help="steps a call; 4 on CPU, else 125")
+  parser.add_argument("--repeats", type=_report.positive, default=10, help="timed calls of each")
 
 
 def make_programs(
@@ -113,16 +116,11 @@ def make_peers(
   steps: int,
 ) -> dict[str, _steps.Steps]:
   """Return PyTorch's steps with an IsoMax head, in each setting that works here."""
-  if _timing.left_out("PyTorch", "torch"):
+  device = find_torch_device("PyTorch")
+  if device is None:
     return {}
-  import torch
-
   from experiments.benchmarks import _torch
 
-  device = {"cpu": "cpu", "gpu": "cuda"}.get(jax.default_backend())
-  if device is None or (device == "cuda" and not torch.cuda.is_available()):
-    print(f"PyTorch: left out, as it has no {jax.devices()[0].device_kind}")
-    return {}
   settings = {
     name: setting for name, setting in _torch.SETTINGS.items() if setting.only_on in (None, device)
   }

@@ -2,8 +2,6 @@
 
 import collections
 import dataclasses
-import fcntl
-import json
 import math
 import os
 import statistics
@@ -11,7 +9,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from isomax_jax._files import is_json_object, naming, read_json_lines
+from isomax_jax._files import append_json_lines, naming, read_json_lines
 
 DISPLAY_NAMES = {
   "softmax": "SoftMax",
@@ -221,17 +219,7 @@ def append_records(path: str | os.PathLike[str], records: Iterable[Record]) -> N
     ...   read_records(path) == [record]
     True
   """
-  lines = [json.dumps(dataclasses.asdict(r), ensure_ascii=False) + "\n" for r in records]
-  Path(path).parent.mkdir(parents=True, exist_ok=True)
-  with open(path, "a+b") as file:
-    fcntl.flock(file, fcntl.LOCK_EX)
-    file.seek(0)
-    rest = file.read().rpartition(b"\n")[2]
-    if is_json_object(rest):
-      file.write(b"\n")
-    else:
-      file.truncate(file.tell() - len(rest))
-    file.write("".join(lines).encode())
+  append_json_lines(Path(path), map(dataclasses.asdict, records))
 
 
 def read_records(path: str | os.PathLike[str]) -> list[Record]:

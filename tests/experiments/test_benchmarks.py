@@ -1,5 +1,6 @@
 """Benchmarks leave out what is not installed, say so, and keep what they measure."""
 
+import json
 import sys
 from importlib.metadata import version
 
@@ -127,25 +128,65 @@ def test_a_bare_step_takes_the_first_batch_as_it_is_augmented_without_chance():
   np.testing.assert_array_equal(batch.labels, labels[draw.indices])
 
 
-def test_of_one_figure_the_last_counts_on_each_device(tmp_path, capsys):
-  path = tmp_path / "results.jsonl"
-  for _ in range(2):
-    report, _ = _report.parse("scoring", "", ("jax",), ["--output", str(path)])
-    report.keep("case", "what", "s", [1.0, 2.0])
-  report.keep("case", "what", "s", [3.0, 5.0])
-  (result,) = read_results(path)
-  assert (result.value, result.n, result.met) == (4.0, 2, None)
-  assert result.std == pytest.approx(2**0.5)
-  lines = path.read_text().splitlines()
-  path.write_text("\n".join([*lines, lines[0].replace('"jax": "', '"jax": "0.')]))
-  assert [r.value for r in read_results(path)] == [4.0, 1.5]
+LINE = {
+  "benchmark": "scoring", "case": "case", "what": "what", "unit": "s", "value": 1.0, "std": None,
+  "n": 1, "target": None, "met": None, "platform": "cpu", "device": "a", "versions": {"jax": "1"},
+  "git_commit": None, "time": "2026-01-01T00:00:00+00:00",
+}  # fmt: skip
 
 
-def test_a_line_that_is_no_result_is_named(tmp_path):
+def test_of_a_case_the_last_run_counts_on_each_device(tmp_path):
+  """Whole: what the run before had beside is not shown with it."""
   path = tmp_path / "results.jsonl"
-  path.write_text('{"benchmark": "heads"}\n')
-  with pytest.raises(ValueError, match=r"results\.jsonl, line 1 is not a benchmark's result"):
+  older, newer = ({**LINE, "time": f"2026-01-0{day}T00:00:00+00:00"} for day in (1, 2))
+  lines = [
+    {**older, "value": 1.0},
+    {**older, "what": "a peer", "value": 2.0},
+    {**older, "case": "another", "value": 3.0},
+    {**older, "versions": {"jax": "0.1"}, "value": 4.0},
+    {**newer, "value": 5.0},
+  ]
+  path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+  assert sorted(r.value for r in read_results(path)) == [3.0, 4.0, 5.0]
+
+
+@pytest.mark.parametrize(
+  ("changed", "message"),
+  [
+    ({"value": "1"}, "value must be a number, got '1'"),
+    ({"value": True}, "value must be a number, got True"),
+    ({"value": 1e999}, "Infinity|finite"),
+    ({"n": 0}, "n must be a positive integer, got 0"),
+    ({"platform": "quantum"}, "platform"),
+    ({"versions": None}, "versions must be an object, got None"),
+    ({"case": ["case"]}, "case must be a text"),
+    ({"target": "<= 1"}, "met must say whether there is a target, got '<= 1', None"),
+    ({"another": 1}, "another"),
+  ],
+)
+def test_a_line_that_is_no_result_is_named(changed, message, tmp_path):
+  path = tmp_path / "results.jsonl"
+  path.write_text(json.dumps({**LINE, **changed}) + "\n")
+  with pytest.raises(ValueError, match=rf"results\.jsonl, line 1.*({message})"):
     read_results(path)
+
+
+def test_a_line_that_a_killed_run_left_is_cut(tmp_path):
+  path = tmp_path / "results.jsonl"
+  path.write_text(json.dumps(LINE) + "\n" + json.dumps(LINE)[:40])
+  report, _ = _report.parse("scoring", "", ("jax",), ["--output", str(path)])
+  report.keep("case", "what", "s", [1.0, 2.0])
+  first, second = read_results(path)
+  assert (first.device, second.value, second.n) == ("a", 1.5, 2)
+  assert second.std == pytest.approx(0.5**0.5)
+
+
+@pytest.mark.parametrize("words", [["--steps", "0"], ["--repeats", "-1"], ["--batch-sizes", "0"]])
+def test_counts_are_positive(words, capsys):
+  with pytest.raises(SystemExit) as exit_:
+    training.main(words)
+  assert exit_.value.code == 2
+  assert "must be positive, got" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("module", [detectors, heads, input_benchmark, scoring, training])
@@ -156,7 +197,9 @@ def test_help_helps_and_measures_nothing(module, capsys):
   assert "--output" in capsys.readouterr().out
 
 
-def test_results_go_to_a_folder_that_is_there(capsys, tmp_path):
-  with pytest.raises(SystemExit):
-    scoring.main(["--output", str(tmp_path / "missing" / "results.jsonl")])
-  assert "--output must lie in a folder that is there" in capsys.readouterr().err
+@pytest.mark.parametrize("place", ["missing/results.jsonl", "."])
+def test_results_go_to_a_file_that_can_be_written(place, capsys, tmp_path):
+  with pytest.raises(SystemExit) as exit_:
+    scoring.main(["--output", str(tmp_path / place)])
+  assert exit_.value.code == 2
+  assert "--output must be a file that can be written" in capsys.readouterr().err
