@@ -28,8 +28,11 @@ def performance_table(
   if not results:
     return "Not measured yet."
   # Accelerators first, and of one device the newest JAX.
-  newest = {column(r): (r.platform != "cpu", r.time) for r in results}
-  columns = sorted(newest, key=newest.get, reverse=True)
+  order = {
+    column(r): (r.platform == "cpu", r.device, [-int(n) for n in _jax(r).split(".") if n.isdigit()])
+    for r in results
+  }
+  columns = sorted(order, key=order.get)
   notes = dict.fromkeys(f"{column(r)}: {_measured_with(r)}." for r in results)
   if accelerated and all(r.platform == "cpu" for r in results):
     columns.insert(0, "a GPU or TPU")
@@ -41,6 +44,10 @@ def performance_table(
       found = [cells.get((case, what, unit, each)) for each in columns]
       lines.append(row(what, *[_NOT_MEASURED if r is None else _shown(r) for r in found]))
   return "\n".join([*lines, "", *notes])
+
+
+def _jax(result: Result) -> str:
+  return result.versions.get("jax", "")
 
 
 def _measured_with(result: Result) -> str:

@@ -2,7 +2,8 @@
 
     python -m experiments.quickstart --workdir runs/quickstart
 
-takes six minutes on two cores and replaces experiments/results/quickstart.jsonl.
+trains seven times as many networks as `make quickstart`, and replaces
+experiments/results/quickstart.jsonl.
 """
 
 from pathlib import Path

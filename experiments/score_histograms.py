@@ -14,6 +14,7 @@ import itertools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tyro
@@ -85,9 +86,9 @@ def make_histograms(runs: Sequence[Run]) -> list[ScoreHistogram]:
     A histogram a head and set, the known one first.
 
   Raises:
-    ValueError: If a head lacks a network of a known set and seed or has two, networks, epochs,
-      versions, device or commit of the runs differ, a run lacks scores of a set, or a threshold
-      is 0.
+    ValueError: If a head lacks a network of a known set and seed or has two, networks, options of
+      the training, versions, device or commit of the runs differ, a run lacks scores of a set, or
+      a threshold is 0.
   """
   in_sets = list(dict.fromkeys(run.in_set for run in runs))
   seeds = sorted({run.seed for run in runs})
@@ -98,6 +99,11 @@ def make_histograms(runs: Sequence[Run]) -> list[ScoreHistogram]:
     others = [each[key] for each in trained if each[key] != value]
     if others:
       raise ValueError(f"runs must have one {key}, got {value} and {others[0]}")
+  first, *others = map(_training, runs)
+  for other in others:
+    if other != first:
+      keys = [key for key in first | other if first.get(key) != other.get(key)]
+      raise ValueError(f"runs must be trained alike, but differ in {', '.join(keys)}")
   now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
   shared = {**trained[0], "in_sets": in_sets, "seeds": seeds, "time": now}
   histograms = []
@@ -135,6 +141,18 @@ def make_histograms(runs: Sequence[Run]) -> list[ScoreHistogram]:
         )
       )  # fmt: skip
   return histograms
+
+
+def _training(run: Run) -> dict[str, Any]:
+  """Return what may not differ between runs of one figure: all but head, known set and seed."""
+  varied = ("data.name", "model.head", "model.entropic_scale", "seed")
+  return {
+    f"{section}.{key}": value
+    for section, options in run.config.items()
+    if isinstance(options, Mapping) and section != "run"
+    for key, value in options.items()
+    if f"{section}.{key}" not in varied
+  }
 
 
 def write_histograms(path: Path, histograms: Sequence[ScoreHistogram]) -> None:

@@ -33,7 +33,7 @@ class Result:
     case: What was the same for all that were compared.
     what: What was measured, or which two were divided.
     unit: ``"s"``, ``"images/s"``, ``"MB"``, or ``"x"`` of a ratio.
-    value: The mean; of a ratio the median over rounds.
+    value: The mean; of a ratio and of a share the median over rounds.
     std: Standard deviation over repetitions; None where there is none to give.
     n: Number of repetitions.
     target: What the figure is to be, such as ``"<= 1.1"``, if anything.
@@ -168,12 +168,13 @@ class Report:
     self._append(case, what, "x", ratio, None, ratios.size, target, met)
 
   def share(self, case: str, what: str, shares: Any, *, at_most: float | None = None) -> None:
-    """Print the mean of a share's rounds, with its target if it has one, and keep percent.
+    """Print the median of a share's rounds, with its target if it has one, and keep percent.
 
-    Where the rounds cannot tell it from nothing, that is said.
+    Their mean would be too large: times that scatter make a mean of their ratios grow. Where the
+    rounds cannot tell it from nothing, that is said.
     """
     percent = 100 * np.atleast_1d(shares)
-    share, std = float(percent.mean()), _deviation(percent)
+    share, std = float(np.median(percent)), _deviation(percent)
     target = met = None
     verdict = f" ± {std:.1f} (n {percent.size})" if std is not None else ""
     if at_most is not None:
@@ -293,8 +294,8 @@ def read_results(path: Path) -> list[Result]:
 
 
 def is_nothing(share: float, std: float | None, n: int) -> bool:
-  """Tell whether a share is within two standard errors of 0."""
-  return std is not None and abs(share) < 2 * std / n**0.5
+  """Tell whether a median over rounds is within two standard errors of 0."""
+  return std is not None and abs(share) < 2 * 1.25 * std / n**0.5
 
 
 def _deviation(values: np.ndarray) -> float | None:

@@ -41,12 +41,12 @@ def test_a_share_that_scatters_as_much_is_not_told_from_nothing():
   table = performance_table(
     [
       make("input", -4.3, unit="%", std=15.0, n=9),
-      make("head", 12.0, unit="%", std=15.0, n=9),
+      make("head", 13.0, unit="%", std=15.0, n=9),
     ],
     benchmark="heads",
   )
   assert [row.split(" | ")[2] for row in table.splitlines()[3:5]] == [
-    "-4.30 ± 15.00 % (n 9), not told from 0 |", "12.0 ± 15.0 % (n 9) |"
+    "-4.30 ± 15.00 % (n 9), not told from 0 |", "13.0 ± 15.0 % (n 9) |"
   ]  # fmt: skip
 
 

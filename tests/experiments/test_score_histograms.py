@@ -102,6 +102,10 @@ def test_a_file_gives_back_what_was_written(runs, tmp_path):
   ("change", "message"),
   [
     ({"config": {"optim": {"epochs": 10}}}, "one epochs, got 200 and 10"),
+    (
+      {"config": {"optim": {"epochs": 200, "learning_rate": 0.5}}},
+      "trained alike, but differ in optim.learning_rate",
+    ),
     ({"environment": {"git_commit": "def"}}, "one git_commit, got abc and def"),
   ],
 )
