@@ -51,7 +51,7 @@ def _jax(result: Result) -> str:
 
 
 def _measured_with(result: Result) -> str:
-  """Say when a column's newest figures were measured, and with what."""
+  """Say when a figure was measured, and with what."""
   versions = ", ".join(f"{name} {of}" for name, of in result.versions.items() if name != "jax")
   commit = result.git_commit[:7] if result.git_commit else "not known"
   return f"{result.time[:10]}, commit {commit}, {versions}"

@@ -129,8 +129,8 @@ def run(
   """Train and measure what the experiment's records lack of some cells.
 
   All records of a training are appended in one write, so a cell is there whole or not at all. A
-  training that was stopped goes on from its last checkpoint. A network that was measured before
-  but is not in the workdir is not trained a second time.
+  training that was stopped goes on from its last checkpoint. A network that was taken from
+  elsewhere is not trained a second time.
 
   Args:
     experiment: The experiment.

@@ -13,7 +13,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -45,8 +45,8 @@ class Result:
     time: When the run began that it is of, ISO 8601 in UTC.
 
   Raises:
-    TypeError: If a field has another type.
-    ValueError: If a number is not finite or ``n`` not positive.
+    ValueError: If a field has another type, a number is not finite, ``n`` is not positive, or a
+      target is not judged.
   """
 
   benchmark: str
@@ -58,29 +58,20 @@ class Result:
   n: int
   target: str | None
   met: bool | None
-  platform: str
+  platform: Literal["cpu", "gpu", "tpu"]
   device: str
   versions: Mapping[str, str]
   git_commit: str | None
   time: str
 
   def __post_init__(self):
-    for field in ("benchmark", "case", "what", "unit", "device", "time"):
-      if not isinstance(getattr(self, field), str):
-        raise TypeError(f"{field} must be a text, got {getattr(self, field)!r}")
-    _checks.one_of("platform", self.platform, ("cpu", "gpu", "tpu"))
-    if not isinstance(self.versions, Mapping):
-      raise TypeError(f"versions must be an object, got {self.versions!r}")
+    for field in dataclasses.fields(self):
+      value = getattr(self, field.name)
+      _checks.typed(field.name, value, field.type)
+      if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{field.name} must be finite, got {value}")
     _checks.count("n", self.n)
-    for field in ("value", "std"):
-      number = getattr(self, field)
-      if field == "std" and number is None:
-        continue
-      if isinstance(number, bool) or not isinstance(number, int | float):
-        raise TypeError(f"{field} must be a number, got {number!r}")
-      if not math.isfinite(number):
-        raise ValueError(f"{field} must be finite, got {number}")
-    if (self.target is None) != (self.met is None) or self.met not in (None, True, False):
+    if (self.target is None) != (self.met is None):
       raise ValueError(f"met must say whether there is a target, got {self.target!r}, {self.met!r}")
 
 
