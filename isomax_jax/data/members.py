@@ -96,8 +96,8 @@ def read_zip(path: Path, expected: tuple[str, ...], *, max_bytes: int) -> Iterat
     The content of each member, in the order of the names.
 
   Raises:
-    ValueError: If the archive is damaged or cut short, or a member is missing or larger than it
-      may be; the message names the archive and the member.
+    ValueError: If the archive is damaged or cut short, or a member is missing, empty or larger
+      than it may be; the message names the archive and the member.
 
   Example:
     >>> import tempfile
@@ -111,6 +111,9 @@ def read_zip(path: Path, expected: tuple[str, ...], *, max_bytes: int) -> Iterat
     _check_present(path, expected, set(archive.namelist()))
     for name in expected:
       member = archive.getinfo(name)
+      # The checksum of nothing is 0: a directory that zeros have overwritten passes as right.
+      if not member.file_size:
+        raise _Refused(f"{path}: {name} must not be empty: get the publisher's archive anew")
       if member.file_size > max_bytes:
         raise _Refused(
           f"{path}: {name} must have at most {max_bytes:,} bytes, got {member.file_size:,}"

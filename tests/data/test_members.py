@@ -138,6 +138,18 @@ def test_zip_of_a_large_member(zipped):
     list(read_zip(zipped, ("set/a.bin", "set/b.bin"), max_bytes=10))
 
 
+def test_zip_whose_directory_is_overwritten_by_zeros(zipped):
+  """Its member is stored, has no bytes and the checksum of no bytes: nothing that zipfile minds."""
+  content = bytearray(zipped.read_bytes())
+  directory = content.index(b"PK\x01\x02")
+  content[directory + 4 : directory + 28] = bytes(24)
+  zipped.write_bytes(content)
+  with zipfile.ZipFile(zipped) as archive:
+    assert archive.read("set/a.bin") == b""
+  with pytest.raises(ValueError, match=rf"^{zipped}: set/a\.bin must not be empty: "):
+    list(read_zip(zipped, ("set/a.bin",), max_bytes=10_000))
+
+
 def test_damaged_zip(zipped):
   content = bytearray(zipped.read_bytes())
   content[content.index(FILES["set/b.bin"][2000:2020])] ^= 1

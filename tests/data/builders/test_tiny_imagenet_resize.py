@@ -79,7 +79,7 @@ def test_missing_image(tmp_path):
 @pytest.mark.parametrize(
   ("content", "message"),
   [
-    (b"", r" cannot be decoded \(.*\): get the archive anew$"),
+    (b"", r" must not be empty: get the publisher's archive anew$"),
     (b"no image", r" cannot be decoded \(.*\): get the archive anew$"),
     (
       miniature.encoded(miniature.random_images(1, side=64)[0], "JPEG")[:-200],
