@@ -76,10 +76,12 @@ def main(experiment: Experiment, description: str, arguments: Sequence[str] | No
       epochs: Epochs of the trainings; other epochs are other cells.
       workdir: Where runs and records are; experiments that share it share their trainings.
       data_dir: Where sets are kept. None: $TFDS_DATA_DIR, else ~/tensorflow_datasets.
-      take: Run directories that isomax-jax train and evaluate made elsewhere: add their records,
-        and run nothing.
+      take: Run directories that isomax-jax train and evaluate made elsewhere: add all their
+        records, and run nothing.
       show: List the cells and the seeds that are measured, and run nothing.
     """
+    if take and (show or cells != ("*",) or seeds != experiment.seeds):
+      raise ValueError("--take adds all that its runs hold: leave out --cells, --seeds and --list")
     study = experiment._replace(epochs=epochs)
     selected = select(study.cells, cells)
     if show:

@@ -175,6 +175,16 @@ def test_records_name_the_epochs_and_nothing_is_done_twice(trained, tmp_path, di
   assert (missing.job.name.split("-")[-2], missing.cells) == ("3epochs", tuple(cells))
 
 
+@pytest.mark.parametrize("words", [["--list"], ["--seeds", "7"], ["--cells", "*/isomax/*"]])
+def test_what_taking_would_not_heed_is_refused(words, sent_back, tmp_path, capsys):
+  taking = ["--epochs", "2", "--workdir", str(tmp_path / "work"), "--take", str(sent_back)]
+  with pytest.raises(SystemExit) as stop:
+    runner.main(TINY, "", [*taking, *words])
+  assert stop.value.code == 1
+  assert "leave out --cells, --seeds and --list" in capsys.readouterr().err
+  assert not (tmp_path / "work").exists()
+
+
 def test_a_run_from_elsewhere_is_taken_once(sent_back, tmp_path, capsys):
   words = ["--epochs", "2", "--workdir", str(tmp_path), "--take", str(sent_back)]
   outputs = []
