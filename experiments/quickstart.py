@@ -1,9 +1,11 @@
 """The quickstart's protocol with seven seeds: 21 pairs of a SoftMax and an IsoMax network.
 
     python -m experiments.quickstart --workdir runs/quickstart
+    python -m experiments.score_histograms --workdir runs/quickstart
 
-trains seven times as many networks as `make quickstart`, and replaces
-experiments/results/quickstart.jsonl.
+trains seven times as many networks as `make quickstart`, which takes half an hour on two cores, and
+replaces experiments/results/quickstart.jsonl. What README's figure shows of the same networks is in
+runs/quickstart/quickstart_scores.jsonl then, to be copied beside it.
 """
 
 from pathlib import Path

@@ -6,7 +6,6 @@ A table stands between two comments that name it; what is between them is replac
 """
 
 import re
-import statistics
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -67,22 +66,6 @@ def front_caption(histograms: Sequence[ScoreHistogram]) -> str:
     f"accepts 95 %\nof the known ones: {count} small networks of each kind, of 72.5 k parameters "
     f"({splits} splits of the digits, {seeds}).\nUnseen digits, letters and photos weigh alike. "
     "SoftMax and IsoMax each have a logarithmic axis of their own."
-  )
-
-
-def front_means(records: Sequence[Record]) -> str:
-  """Say what the entropic score rejects over all networks of the quickstart's table."""
-  cells = summarize(
-    [r for r in records if (r.detector, r.metric) == ("entropic_score", "tnr_at_tpr")],
-    by=["head", "unknown"],
-  )
-  softmax, isomax = (
-    100 * statistics.fmean(cells[head, unknown].mean for unknown in _QUICKSTART_SETS)
-    for head in ("softmax", "isomax")
-  )
-  return (
-    f"Over all {cells['isomax', 'letters'].n} networks of each kind in the "
-    f"[first table](#what-it-shows), SoftMax rejects {softmax:.0f} % and IsoMax {isomax:.0f} %."
   )
 
 
@@ -277,7 +260,6 @@ BENCHMARKS: Mapping[str, Mapping[str, Any]] = {
 # From a file and the name of a table in it to the records and the function that writes it.
 TABLES: Mapping[tuple[str, str], tuple[str, Callable[[Sequence[Any]], str]]] = {
   ("README.md", "front"): ("quickstart_scores.jsonl", front_caption),
-  ("README.md", "front means"): ("quickstart.jsonl", front_means),
   ("README.md", "quickstart"): ("quickstart.jsonl", quickstart_table),
   ("README.md", "small_cifar"): ("small_cifar.jsonl", small_cifar_table),
   ("docs/method.md", "sequential_log"): ("sequential_log.jsonl", sequential_log_table),
