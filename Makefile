@@ -1,6 +1,6 @@
 # Each target sets up what it needs in a virtual environment and runs it.
 # The newest Python that runs and can make an environment (a version manager's shim may do neither):
-# from 3.12 on there is a JAX that is faster on CPUs.
+# from 3.12 on there is a newer JAX, whose larger networks are faster on CPUs.
 PYTHON ?= $(shell for python in python3.13 python3.12 python3; do \
   $$python -c 'import venv, ensurepip' >/dev/null 2>&1 && echo $$python && break; done)
 VENV ?= .venv
