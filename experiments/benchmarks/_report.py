@@ -40,7 +40,7 @@ class Result:
     met: Whether it is; None without a target.
     platform: ``"cpu"``, ``"gpu"`` or ``"tpu"``.
     device: What it was measured on.
-    versions: Python's and those of the packages that took part.
+    versions: Python's and those of the benchmark's packages, where they are installed.
     git_commit: Commit of the code, if known.
     time: When the run began that it is of, ISO 8601 in UTC.
 
