@@ -16,11 +16,9 @@ import tyro
 
 from isomax_jax import scores
 from isomax_jax.detectors import create_detector, from_logits
-from isomax_jax.evaluation import Record, append_records, read_run
-from isomax_jax.evaluation.benchmark import Measurement
-from isomax_jax.jobs.measure import make_records, measure
-from isomax_jax.jobs.trained import load_trained
-from isomax_jax.jobs.unknown import default_out_sets
+from isomax_jax.evaluation.measure import Measurement
+from isomax_jax.reporting import Record, append_records, read_results
+from isomax_jax.runs import find_out_sets, load, make_records, measure_run
 
 NAME = "calibration"
 # The functions that the library's detectors of these names rank by.
@@ -36,7 +34,7 @@ def calibrated_name(detector: str) -> str:
   return f"calibrated_{detector}"
 
 
-def measure_run(run_dir: Path, *, data_dir: Path | None) -> list[Record]:
+def measure_calibrated(run_dir: Path, *, data_dir: Path | None) -> list[Record]:
   """Measure the network of a run directory at T = 1 and at its temperature.
 
   Args:
@@ -50,28 +48,28 @@ def measure_run(run_dir: Path, *, data_dir: Path | None) -> list[Record]:
     ValueError: If the run has no temperature.
   """
   started = time.perf_counter()
-  decision = read_run(run_dir).decision
-  if decision is None:
+  if read_results(run_dir).decision is None:
     raise ValueError(f"{run_dir} has no decision.json, so there is no temperature")
-  temperature, trained = decision["temperature"], load_trained(run_dir)
+  run = load(run_dir)
+  temperature = run.decision["temperature"]
   detectors = {name: create_detector(name) for name in SCORES}
   detectors |= {
     calibrated_name(name): from_logits(partial(_score_at, temperature, score))
     for name, score in SCORES.items()
   }
-  measured = measure(
-    trained,
-    out_sets=default_out_sets(trained.setup.reference, data_dir=data_dir),
+  _, records = measure_run(
+    run,
+    out_sets=find_out_sets(run, data_dir=data_dir),
     experiment=NAME,
     detectors=detectors,
     temperature=temperature,
     data_dir=data_dir,
   )
-  found = Measurement(None, None, "temperature", temperature, decision["examples"], 0)
+  found = Measurement(None, None, "temperature", temperature, run.decision["examples"], 0)
   seconds = time.perf_counter() - started
   return [
-    *(record for record in measured.records if record.metric in METRICS),
-    *make_records(trained, [found], experiment=NAME, seconds=seconds),
+    *(record for record in records if record.metric in METRICS),
+    *make_records(run, [found], experiment=NAME, seconds=seconds),
   ]
 
 
@@ -89,7 +87,7 @@ def main(workdir: Path = Path("runs/quickstart"), data_dir: Path | None = None) 
   run_dirs = sorted(path.parent for path in workdir.glob("*/decision.json"))
   if not run_dirs:
     raise SystemExit(f"{workdir} has no run with a decision: isomax-jax quickstart makes some")
-  records = [record for run in run_dirs for record in measure_run(run, data_dir=data_dir)]
+  records = [record for run in run_dirs for record in measure_calibrated(run, data_dir=data_dir)]
   path = workdir / f"{NAME}.jsonl"
   path.unlink(missing_ok=True)
   append_records(path, records)

@@ -9,16 +9,18 @@ from typing import NamedTuple
 
 import jax
 
-from isomax_jax.evaluation import Record
-from isomax_jax.evaluation.records import DISPLAY_NAMES
+from isomax_jax.detectors import DETECTORS
 from isomax_jax.heads import HEADS
+from isomax_jax.models import MODELS as NETWORKS
+from isomax_jax.reporting import Record
+from isomax_jax.reporting.records import METRIC_LABELS
 from isomax_jax.training import (
   DataConfig,
   ModelConfig,
-  ObjectiveConfig,
   OptimConfig,
   RunConfig,
   TrainConfig,
+  create_objective_config,
 )
 
 # What is kept of what was measured.
@@ -32,8 +34,6 @@ OTHER_RESIZES = ("tiny_imagenet_resize/nearest", "tiny_imagenet_resize/antialias
 # The objective that no name mentions.
 PLAIN = "classification"
 _NAMES = {
-  "densenet_bc_100": "DenseNet-BC-100",
-  "resnet34": "ResNet-34",
   "cifar10": "CIFAR-10",
   "cifar100": "CIFAR-100",
   "svhn_cropped": "SVHN",
@@ -107,7 +107,7 @@ class Experiment(NamedTuple):
     epochs: Epochs that trainings are shortened to unless told; None where they are whole.
     held_out: Known test images that are left out of every number.
     tune_on: What the options of ODIN and Mahalanobis are chosen on, besides the images held out;
-      see `isomax_jax.jobs.measure.measure`. None leaves their defaults.
+      see `isomax_jax.runs.Tuning`. None leaves their defaults.
     keep_log: Whether training loss and entropy of every logged epoch are records too.
     keep_scores: Whether the scores of the last checkpoint are kept, beside the runs.
     scores: Functions of logits to scores, picklable, that cells name but the library does not.
@@ -153,7 +153,7 @@ def get_config(cell: Cell) -> TrainConfig:
     model=ModelConfig(
       name=cell.model, head=cell.head, entropic_scale=cell.entropic_scale, dtype="bfloat16"
     ),
-    objective=ObjectiveConfig(name=cell.objective or PLAIN),
+    objective=create_objective_config(cell.objective or PLAIN),
     optim=OptimConfig(epochs=300),
     run=RunConfig(checkpoint_epochs=5),
   )
@@ -175,7 +175,10 @@ def select(cells: Sequence[Cell], patterns: Sequence[str]) -> list[Cell]:
 
 def name_of(name: str) -> str:
   """Name a network, set, head or method as tables and figures do."""
-  return _NAMES.get(name, DISPLAY_NAMES.get(name, name))
+  for registry in (HEADS, NETWORKS, DETECTORS):
+    if name in registry:
+      return registry.label(name)
+  return _NAMES.get(name, METRIC_LABELS.get(name, name))
 
 
 class Key(NamedTuple):

@@ -11,10 +11,10 @@ from experiments import runner
 from experiments.cells import Cell, Experiment
 from experiments.small_detectors import OF_LINEAR_HEADS
 from isomax_jax.data import parse_reference
+from isomax_jax.data.out_sets import default_out_sets
 from isomax_jax.detectors import DETECTORS
 from isomax_jax.evaluation.tuning import ADVERSARIAL
-from isomax_jax.jobs.quickstart import make_jobs
-from isomax_jax.jobs.unknown import default_out_sets
+from isomax_jax.runs.quickstart import make_jobs
 from isomax_jax.training import TrainConfig
 
 # The paper has no such networks.

@@ -20,12 +20,12 @@ from experiments.cells import (
 )
 from isomax_jax import data
 from isomax_jax._files import naming
-from isomax_jax.evaluation import Record, Run, read_run
-from isomax_jax.evaluation.runs import TEST
-from isomax_jax.jobs.steps import count_steps
-from isomax_jax.jobs.trained import read_config
+from isomax_jax.evaluation.measure import TEST
 from isomax_jax.metrics import detection_metrics
+from isomax_jax.reporting import Record, Results, read_results
+from isomax_jax.runs.directory import read_config
 from isomax_jax.training import TrainConfig, differences
+from isomax_jax.training.schedule import count_steps
 
 COMMIT_FILE = "commit.txt"
 """In a run directory, the commit of the code where the records could not know it."""
@@ -57,7 +57,7 @@ def read_elsewhere(experiment: Experiment, run_dir: Path) -> Elsewhere:
     ValueError: If it was trained otherwise or not to its end; if a record is of no cell, of another
       number of images than the sets have, or not what the scores give; if the commit is not known.
   """
-  config, run = read_config(run_dir), read_run(run_dir)
+  config, run = read_config(run_dir), read_results(run_dir)
   with naming(run_dir):
     trainings = {cell: experiment.training(cell, config.seed) for cell in experiment.cells}
     different = min((differences(config, each) for each in trainings.values()), key=len)
@@ -88,7 +88,7 @@ def read_elsewhere(experiment: Experiment, run_dir: Path) -> Elsewhere:
   return Elsewhere(config, taken, scores)
 
 
-def _check_finished(config: TrainConfig, run: Run) -> None:
+def _check_finished(config: TrainConfig, run: Results) -> None:
   examples = data.get_spec(config.data.name).splits["train"]
   total = count_steps(config, config.optim.epochs, examples=examples)
   last = run.metrics[-1].get("step") if run.metrics else 0
@@ -122,7 +122,7 @@ def _check_whole(records: list[Record]) -> None:
       )
 
 
-def _check_values(records: list[Record], run: Run) -> None:
+def _check_values(records: list[Record], run: Results) -> None:
   """Check that the records of detection are what the scores give, but for rounding."""
   expected = {}
   for detector, out_set in dict.fromkeys((r.detector, r.out_set) for r in records if r.detector):

@@ -12,8 +12,9 @@ from experiments.cells import name_of
 from experiments.figure1 import PANELS
 from experiments.score_histograms import ScoreHistogram
 from experiments.soak import Sample
-from isomax_jax.evaluation import Record, style
-from isomax_jax.evaluation.records import DISPLAY_NAMES, method_name
+from isomax_jax.heads import HEADS
+from isomax_jax.reporting import Record, style
+from isomax_jax.reporting.records import method_name
 
 _LOSS, _ENTROPY = style.KNOWN, style.UNKNOWN
 # For a figure that is to be read on a telephone too.
@@ -193,7 +194,7 @@ def known_and_unknown(histograms: Sequence[ScoreHistogram]) -> Figure:
     unknowns = [h for h in histograms if h.head == head and h.unknown]
     style.panel(axes, "", color=style.INK)
     axes.set_title(
-      DISPLAY_NAMES[head], loc="left", color=style.head_colour(head), fontsize=18,
+      HEADS.label(head), loc="left", color=style.head_colour(head), fontsize=18,
       fontweight="bold",
     )  # fmt: skip
     shares = {

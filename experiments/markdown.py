@@ -9,8 +9,8 @@ from experiments.cells import PLAIN, Paper, name_of
 from experiments.cells import method as name_method
 from experiments.runner import FLOAT32_MPS
 from isomax_jax.detectors import DETECTORS
-from isomax_jax.evaluation import Record, Summary, summarize
-from isomax_jax.evaluation.records import DISPLAY_NAMES, method_name
+from isomax_jax.reporting import Record, Summary, summarize
+from isomax_jax.reporting.records import METRIC_LABELS, method_name
 
 METRICS = ("tnr_at_tpr", "auroc")
 METHODS = tuple(
@@ -31,7 +31,7 @@ def methods_table(
   cells = summarize(
     [r for r in records if r.detector], by=["head", "detector", "unknown", "metric"]
   )
-  titles = [f"{name_of(unknown)}: {DISPLAY_NAMES[m]}" for unknown in unknowns for m in METRICS]
+  titles = [f"{name_of(unknown)}: {METRIC_LABELS[m]}" for unknown in unknowns for m in METRICS]
   lines = [row("method", "accuracy", *titles), row(*["---"] * (2 + len(titles)))]
   for head, detector in methods:
     numbers = [cells.get((head, detector, unknown, m)) for unknown in unknowns for m in METRICS]
@@ -39,7 +39,7 @@ def methods_table(
       row(method_name(head, detector), *map(percent, [accuracies.get((head,)), *numbers]))
     )
   notes = [
-    f"{name_of(unknown)} {DISPLAY_NAMES[m]} {percent(plain)}"
+    f"{name_of(unknown)} {METRIC_LABELS[m]} {percent(plain)}"
     for unknown in unknowns
     for m in METRICS
     if (plain := cells.get(("softmax", FLOAT32_MPS, unknown, m)))
@@ -67,12 +67,12 @@ def detectors_table(records: Sequence[Record], head: str, unknowns: Sequence[str
     detector: statistics.fmean(cells[detector, unknown, "auroc"].mean for unknown in unknowns)
     for detector in dict.fromkeys(r.detector for r in records)
   }
-  titles = [f"{name_of(unknown)}: {DISPLAY_NAMES[m]}" for unknown in unknowns for m in METRICS]
+  titles = [f"{name_of(unknown)}: {METRIC_LABELS[m]}" for unknown in unknowns for m in METRICS]
   lines = [row("detector", "mean AUROC", *titles), row(*["---"] * (2 + len(titles)))]
   for detector in sorted(means, key=lambda name: -means[name]):
     numbers = [percent(cells[detector, unknown, m]) for unknown in unknowns for m in METRICS]
-    lines.append(row(DISPLAY_NAMES[detector], f"{100 * means[detector]:.1f}", *numbers))
-  refused = [DISPLAY_NAMES[name] for name in DETECTORS if name not in means]
+    lines.append(row(DETECTORS.label(detector), f"{100 * means[detector]:.1f}", *numbers))
+  refused = [DETECTORS.label(name) for name in DETECTORS if name not in means]
   lines += [row(name, *["–"] * (1 + len(titles))) for name in refused]
   networks = {(r.in_set, r.seed) for r in records}
   count = f"{len(networks)} network{'s' if len(networks) > 1 else ''}"
@@ -91,7 +91,7 @@ def _choices(records: Sequence[Record]) -> Iterator[str]:
   for detector, tuned_on in dict.fromkeys(key[:2] for key in options):
     counts = collections.Counter(of for key, of in options.items() if key[0] == detector)
     chosen = ", ".join(f"{' and '.join(of)} ({n})" for of, n in counts.most_common())
-    yield f"{DISPLAY_NAMES[detector]}, chosen on {tuned_on} examples: {chosen}."
+    yield f"{DETECTORS.label(detector)}, chosen on {tuned_on} examples: {chosen}."
 
 
 def times_table(records: Sequence[Record]) -> str:

@@ -13,8 +13,8 @@ from pathlib import Path
 import tyro
 
 from experiments.tables import RESULTS
-from isomax_jax.evaluation import append_records
-from isomax_jax.jobs import quickstart
+from isomax_jax.reporting import append_records
+from isomax_jax.runs import quickstart
 
 SEEDS = range(7)
 DETECTORS = (None, "maximum_probability", "entropic_score")

@@ -48,7 +48,7 @@ _TIMES = ("images_per_second", "compile_seconds")
 
 # A child has all that is slow to import, and nothing that is computed, from the start.
 _processes = multiprocessing.get_context("forkserver")
-_processes.set_forkserver_preload(["isomax_jax.cli.train", "isomax_jax.jobs.train"])
+_processes.set_forkserver_preload(["isomax_jax.cli.train", "isomax_jax.runs"])
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

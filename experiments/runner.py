@@ -27,11 +27,9 @@ from isomax_jax._files import read_arrays, write_arrays, write_atomically
 from isomax_jax.cli.main import guard
 from isomax_jax.cli.progress import Bars
 from isomax_jax.detectors import create_detector, from_logits
-from isomax_jax.evaluation import Record, append_records, read_records, read_run
-from isomax_jax.jobs import pool
-from isomax_jax.jobs.measure import Measured, measure
-from isomax_jax.jobs.pool import Job, Report
-from isomax_jax.jobs.trained import load_trained
+from isomax_jax.reporting import Record, append_records, read_records, read_results
+from isomax_jax.runs import Tuning, load, measure_run
+from isomax_jax.runs.seeds import Job, Report, run_jobs, train_job
 from isomax_jax.training import TrainConfig
 from isomax_jax.training.interruption import Interruption
 
@@ -146,7 +144,7 @@ def run(
     Interrupted: If it was asked to stop; what was trained so far is saved.
   """
   trainings, _ = split_trainings(experiment, cells, seeds, workdir=workdir)
-  pool.run_jobs(
+  run_jobs(
     partial(
       _run_job,
       experiment=experiment,
@@ -325,16 +323,16 @@ def _run_job(
 ) -> None:
   """Train a network, measure its cells and keep their records."""
   run_dir = workdir / "runs" / job.name
-  pool.train_job(job, run_dir, data_dir=data_dir, report=report, interruption=interruption)
+  train_job(job, run_dir, data_dir=data_dir, report=report, interruption=interruption)
   by_epoch = collections.defaultdict(list)
   for cell in cells[job.name]:
     by_epoch[cell.epoch].append(cell)
   records = []
   for epoch, of_epoch in by_epoch.items():
-    measured = _measure_cells(run_dir, epoch, of_epoch, experiment, data_dir)
-    records += measured.records
+    scores, of_cells = _measure_cells(run_dir, epoch, of_epoch, experiment, data_dir)
+    records += of_cells
     if experiment.keep_scores and epoch is None:
-      _keep_scores(workdir, job.name, measured.scores)
+      _keep_scores(workdir, job.name, scores)
   if experiment.keep_log:
     logged = {(key_of_record(r), r.metric) for r in _read(experiment, workdir)}
     records += [
@@ -349,8 +347,8 @@ def _measure_cells(
   cells: Sequence[Cell],
   experiment: Experiment,
   data_dir: str | os.PathLike[str] | None,
-) -> Measured:
-  """Measure the cells of one checkpoint; each image goes through the network once."""
+) -> tuple[Mapping[str, np.ndarray], list[Record]]:
+  """Measure the cells of one checkpoint, and return scores and records."""
   names = dict.fromkeys(cell.detector for cell in cells if cell.detector)
   detectors = {
     name: from_logits(experiment.scores[name])
@@ -362,21 +360,19 @@ def _measure_cells(
   if "maximum_probability" in detectors and epoch is None:
     detectors[FLOAT32_MPS] = from_logits(scores.maximum_probability)
     wanted |= {(FLOAT32_MPS, out) for name, out in wanted if name == "maximum_probability"}
-  measured = measure(
-    load_trained(run_dir, epoch=epoch),
+  measured, records = measure_run(
+    load(run_dir, epoch=epoch),
     out_sets=list(dict.fromkeys(cell.out_set for cell in cells if cell.out_set)),
     experiment=experiment.name,
     detectors=detectors,
-    tune_on=experiment.tune_on,
+    tuning=None if experiment.tune_on is None else Tuning(experiment.tune_on),
     held_out=experiment.held_out,
     data_dir=data_dir,
   )
   for error in measured.refused.values():
     raise error
-  records = [
-    r for r in measured.records if (r.detector, r.out_set) in wanted and r.metric in METRICS
-  ]
-  return measured._replace(records=records)
+  kept = [r for r in records if (r.detector, r.out_set) in wanted and r.metric in METRICS]
+  return measured.scores, kept
 
 
 def _keep_scores(workdir: Path, name: str, scores: Mapping[str, np.ndarray]) -> None:
@@ -388,7 +384,7 @@ def _keep_scores(workdir: Path, name: str, scores: Mapping[str, np.ndarray]) -> 
 
 def _log_records(run_dir: Path, like: Record) -> Iterator[Record]:
   """Turn a run's log into records: mean loss and entropy of what was trained on up to an epoch."""
-  run = read_run(run_dir)
+  run = read_results(run_dir)
   batch_size = run.config["optim"]["batch_size"]
   lines = {}
   for line in run.metrics:

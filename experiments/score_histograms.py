@@ -21,9 +21,9 @@ import tyro
 
 from isomax_jax._files import read_json_lines, write_atomically
 from isomax_jax.decision import choose_threshold
-from isomax_jax.evaluation import Run, read_run
-from isomax_jax.evaluation.runs import TEST
+from isomax_jax.evaluation.measure import TEST
 from isomax_jax.metrics import auroc
+from isomax_jax.reporting import Results, read_results
 
 NAME = "quickstart_scores"
 DETECTOR = "entropic_score"
@@ -76,7 +76,7 @@ class ScoreHistogram:
     return float(self.shares[: list(self.edges).index(0)].sum())
 
 
-def make_histograms(runs: Sequence[Run]) -> list[ScoreHistogram]:
+def make_histograms(runs: Sequence[Results]) -> list[ScoreHistogram]:
   """Count the scores of evaluated runs: of each head the known test images and each unknown set.
 
   Args:
@@ -143,7 +143,7 @@ def make_histograms(runs: Sequence[Run]) -> list[ScoreHistogram]:
   return histograms
 
 
-def _training(run: Run) -> dict[str, Any]:
+def _training(run: Results) -> dict[str, Any]:
   """Return what may not differ between runs of one figure: all but head, known set and seed."""
   varied = ("data.name", "model.head", "model.entropic_scale", "seed")
   return {
@@ -189,7 +189,7 @@ def main(workdir: Path = Path("runs/quickstart")) -> None:
   if not run_dirs:
     raise SystemExit(f"{workdir} has no run with scores: isomax-jax quickstart makes some")
   path = workdir / f"{NAME}.jsonl"
-  write_histograms(path, make_histograms([read_run(run_dir) for run_dir in run_dirs]))
+  write_histograms(path, make_histograms([read_results(run_dir) for run_dir in run_dirs]))
   print(f"histograms: {path}")
 
 

@@ -20,14 +20,12 @@ import tyro
 from isomax_jax import data
 from isomax_jax.cli.progress import Bars
 from isomax_jax.data import resident
-from isomax_jax.evaluation import Record, append_records
-from isomax_jax.evaluation.benchmark import Measurement
-from isomax_jax.jobs import pool, quickstart
-from isomax_jax.jobs.measure import make_records, measure
-from isomax_jax.jobs.pool import Job, Message, Report
-from isomax_jax.jobs.setup import make_forward, make_model, make_setup
-from isomax_jax.jobs.trained import Trained
-from isomax_jax.jobs.unknown import default_out_sets
+from isomax_jax.evaluation.measure import Measurement
+from isomax_jax.reporting import Record, append_records
+from isomax_jax.runs import Run, find_out_sets, make_records, measure_run, quickstart
+from isomax_jax.runs.known_set import find_known_set
+from isomax_jax.runs.network import make_bind, make_network
+from isomax_jax.runs.seeds import Job, Message, Report, run_jobs
 from isomax_jax.training import (
   Losses,
   Objective,
@@ -37,7 +35,7 @@ from isomax_jax.training import (
   train_step,
 )
 from isomax_jax.training.interruption import Interrupted, Interruption
-from isomax_jax.training.objectives import Prepare
+from isomax_jax.training.objectives.base import Prepare
 from isomax_jax.training.optim import learning_rates, sgd
 
 NAME = "sequential_log"
@@ -77,25 +75,27 @@ def train_and_measure(
     network that this has ruined has no other.
   """
   started = time.perf_counter()
-  setup = make_setup(config)
+  known = find_known_set(config)
   training, _ = data.split_validation(
-    data.load("mnist_5k", "train", classes=setup.reference.classes, data_dir=data_dir),
+    data.load("mnist_5k", "train", classes=known.reference.classes, data_dir=data_dir),
     config.data.validation,
     seed=config.seed,
   )
   optim = config.optim
   total = round(optim.epochs * len(training.labels) / optim.batch_size)
   initial_key, step_key = jax.random.split(jax.random.key(config.seed))
-  model = make_model(config, setup)
+  network = make_network(config, known)
   state = create_state(
-    model,
+    network,
     sgd(optim),
     initial_key,
-    setup.spec.image_shape,
+    known.spec.example_shape,
     learning_rates=learning_rates(optim, total_steps=total),
   )
   source = resident.make_source(*training)
-  objective = OBJECTIVES[loss_name](setup.prepare, entropic_scale=config.model.entropic_scale)
+  objective = OBJECTIVES[loss_name](
+    known.preprocessing.prepare, entropic_scale=config.model.entropic_scale
+  )
 
   @jax.jit
   def step(state, draw):
@@ -109,14 +109,22 @@ def train_and_measure(
     state, metrics = step(state, draw)
     losses.append(metrics["loss"])
   infinite = int(np.sum(~np.isfinite(jax.device_get(losses))))
-  trained = Trained(config, setup, state.variables, make_forward(model, setup))
+  run = Run(
+    config=config,
+    known=known,
+    classifier=make_bind(network, known)(state.variables),
+    variables=state.variables,
+    decision=None,
+    checkpoint="last",
+    epochs=optim.epochs,
+  )
   count = Measurement(None, None, "infinite_losses", float(infinite), len(training.labels), 0)
   seconds = time.perf_counter() - started
-  records = make_records(trained, [count], experiment=loss_name, seconds=seconds)
+  records = make_records(run, [count], experiment=loss_name, seconds=seconds)
   if all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params)):
-    out_sets = default_out_sets(setup.reference, data_dir=data_dir)
-    measured = measure(trained, out_sets=out_sets, experiment=loss_name, data_dir=data_dir)
-    records += [r for r in measured.records if r.metric in METRICS and r.detector in DETECTORS]
+    out_sets = find_out_sets(run, data_dir=data_dir)
+    _, measured = measure_run(run, out_sets=out_sets, experiment=loss_name, data_dir=data_dir)
+    records += [r for r in measured if r.metric in METRICS and r.detector in DETECTORS]
   return records
 
 
@@ -148,7 +156,7 @@ def main(workdir: Path = Path("runs/sequential"), data_dir: Path | None = None) 
     if job.config.model.head == "isomax"
   ]
   with Bars() as bars:
-    records = pool.run_jobs(partial(_run_pair, data_dir=data_dir), jobs, report=bars.show)
+    records = run_jobs(partial(_run_pair, data_dir=data_dir), jobs, report=bars.show)
   path = workdir / f"{NAME}.jsonl"
   path.unlink(missing_ok=True)
   append_records(path, [record for of_job in records for record in of_job])

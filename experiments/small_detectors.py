@@ -16,7 +16,7 @@ from isomax_jax.evaluation.tuning import ADVERSARIAL
 # The paper has no such network.
 PAPER = ()
 # They take the weights of a linear head apart.
-OF_LINEAR_HEADS = ("dice", "vim")
+OF_LINEAR_HEADS = tuple(name for name, entry in DETECTORS.items() if "linear head" in entry.needs)
 CELLS = tuple(
   Cell(small_cifar.MODEL, small_cifar.IN_SET, head, detector, out_set)
   for head in small_cifar.HEADS

@@ -42,8 +42,10 @@ from experiments.markdown import (
 )
 from experiments.performance import performance_table
 from experiments.score_histograms import ScoreHistogram
-from isomax_jax.evaluation import Record, plots, read_records, summarize
-from isomax_jax.evaluation.records import DISPLAY_NAMES, method_name
+from isomax_jax.heads import HEADS
+from isomax_jax.reporting import Record, read_records, summarize
+from isomax_jax.reporting.figures import save_figure
+from isomax_jax.reporting.records import METRIC_LABELS, method_name
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "experiments" / "results"
@@ -74,7 +76,7 @@ def small_cifar_table(records: Sequence[Record]) -> str:
   records = _last(records)
   photographs = small_cifar.OUT_SETS[:3]
   seeds = {head: {r.seed for r in records if r.head == head} for head in small_cifar.HEADS}
-  counts = " and ".join(f"{len(of)} {DISPLAY_NAMES[head]}" for head, of in seeds.items())
+  counts = " and ".join(f"{len(of)} {HEADS.label(head)}" for head, of in seeds.items())
   table = methods_table(records, photographs)
   return f"{table}\n\nMeans over {counts} networks. {wins(records, photographs)}"
 
@@ -165,7 +167,7 @@ def sequential_log_table(records: Sequence[Record]) -> str:
   }
   names = {"fused_log": "at once", "sequential_log": "one after the other"}
   titles = [
-    f"{name_of(unknown)}: {DISPLAY_NAMES[metric]}" if unknown else metric
+    f"{name_of(unknown)}: {METRIC_LABELS[metric]}" if unknown else metric
     for metric, unknown in columns
   ]
   lines = [row("softmax and logarithm", *titles, "infinite losses")]
@@ -198,7 +200,7 @@ def calibration_table(records: Sequence[Record]) -> str:
       )
       for metric, factor, digits in columns.values()
     ]
-    lines.append(row(DISPLAY_NAMES[head], *values))
+    lines.append(row(HEADS.label(head), *values))
   return "\n".join(lines)
 
 
@@ -354,7 +356,7 @@ def main(results: Path = RESULTS) -> None:
       path.write_text(render(path.read_text(), name, write(load(results / records))))
   for file, (records, draw) in FIGURES.items():
     if (results / records).exists():
-      plots.save_figure(draw(load(results / records)), ROOT / file)
+      save_figure(draw(load(results / records)), ROOT / file)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Array aliases and the small records that travel between the packages."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -9,6 +10,7 @@ Features = Float[Array, "*batch features"]
 Prototypes = Float[Array, "classes features"]
 Logits = Float[Array, "*batch classes"]
 Labels = Int[Array, "*batch"]
+Loss = Float[Array, "*batch"]
 Scores = Float[Array, "*batch"]
 Images = Float[Array, "batch height width channels"]
 StoredImages = UInt8[Array, "batch height width channels"]
@@ -44,3 +46,21 @@ class Batch(NamedTuple):
   labels: jax.Array
   positions: jax.Array
   outliers: jax.Array | None = None
+
+
+class Preprocessing(NamedTuple):
+  """How stored examples become a network's input.
+
+  Attributes:
+    augment: Random key and batch to the batch's examples as stored, changed at random.
+    to_pixels: Stored examples to pixels of [0, 1]; what are no images stays as it is.
+    normalize: Pixels to the network's input.
+  """
+
+  augment: Callable[[jax.Array, Batch], jax.Array]
+  to_pixels: Callable[[jax.Array], jax.Array]
+  normalize: Callable[[jax.Array], jax.Array]
+
+  def prepare(self, key: jax.Array, batch: Batch) -> jax.Array:
+    """Return the network's input in training: augmented and normalised."""
+    return self.normalize(self.to_pixels(self.augment(key, batch)))

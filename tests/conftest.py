@@ -28,8 +28,7 @@ def digits_dir(tmp_path_factory):
 @pytest.fixture(scope="session")
 def trained_run(tmp_path_factory, digits_dir):
   """A network trained on four digits for a few epochs, and evaluated; not to be changed."""
-  from isomax_jax.jobs.evaluate import evaluate
-  from isomax_jax.jobs.train import train
+  from isomax_jax.runs import evaluate, train
   from isomax_jax.training import DataConfig, OptimConfig, TrainConfig
 
   run_dir = tmp_path_factory.mktemp("runs") / "digits"

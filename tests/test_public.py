@@ -6,9 +6,9 @@ import inspect
 import pytest
 
 PACKAGES = (
-  "data", "decision", "detectors", "evaluation", "evaluation.benchmark",
-  "evaluation.calibration", "evaluation.plots", "evaluation.predict", "evaluation.report", "heads",
-  "heads.nnx", "losses", "metrics", "models", "scores", "training", "training.parallel",
+  "data", "decision", "detectors", "evaluation.calibration", "evaluation.measure",
+  "evaluation.predict", "evaluation.timing", "heads", "heads.nnx", "losses", "metrics", "models",
+  "reporting", "reporting.figures", "reporting.report", "scores", "training", "training.devices",
 )  # fmt: skip
 
 

@@ -43,31 +43,27 @@ def test_the_decision_is_what_the_comment_says():
 def test_every_command_of_the_command_line_is_one(capsys, monkeypatch):
   """Each is parsed as it stands, and the job behind it is not run."""
   from isomax_jax.cli import main
-  from isomax_jax.jobs.benchmark import Benchmark
+  from isomax_jax.runs import Benchmark
 
   commands = [shlex.split(line)[1:] for line in BASH if line.startswith("isomax-jax")]
   assert {arguments[0] for arguments in commands} == {
     "train", "evaluate", "benchmark", "report", "predict"
   }  # fmt: skip
   seen = []
-  for module, job in (
-    ("train", "train"), ("evaluate", "evaluate"), ("predict", "predict_files")
-  ):  # fmt: skip
-    monkeypatch.setattr(
-      f"isomax_jax.jobs.{module}.{job}", lambda *a, job=job, **k: seen.append(job) or []
-    )
+  for job in ("train", "evaluate", "predict"):
+    monkeypatch.setattr(f"isomax_jax.runs.{job}", lambda *a, job=job, **k: seen.append(job) or [])
   monkeypatch.setattr(
-    "isomax_jax.evaluation.report.write_report", lambda *a: seen.append("write_report")
+    "isomax_jax.reporting.report.write_report", lambda *a: seen.append("write_report")
   )
   monkeypatch.setattr(
-    "isomax_jax.jobs.benchmark.benchmark",
+    "isomax_jax.runs.benchmark",
     lambda *a, **k: seen.append("benchmark") or Benchmark([], (), {}),
   )
   for arguments in commands:
     with pytest.raises(SystemExit) as stop:
       main.main(arguments)
     assert stop.value.code == 0, capsys.readouterr().err
-  assert seen == ["train", "evaluate", "benchmark", "write_report", "predict_files"]
+  assert seen == ["train", "evaluate", "benchmark", "write_report", "predict"]
 
 
 def test_every_make_target_exists():

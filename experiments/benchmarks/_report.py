@@ -21,7 +21,7 @@ import numpy as np
 from experiments.benchmarks import _memory, _timing
 from isomax_jax import _checks
 from isomax_jax._files import append_json_lines, one_line, read_json_lines
-from isomax_jax.jobs.environment import environment
+from isomax_jax.runs.environment import environment
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

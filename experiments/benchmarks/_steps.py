@@ -13,7 +13,8 @@ import numpy as np
 from isomax_jax import data
 from isomax_jax.heads import HEADS
 from isomax_jax.models import create_model
-from isomax_jax.training import OptimConfig, classification, create_state, parallel, train_step
+from isomax_jax.training import OptimConfig, classification, create_state, train_step
+from isomax_jax.training.devices import make_runner
 from isomax_jax.training.optim import learning_rates, sgd
 from isomax_jax.typing import Batch
 
@@ -84,7 +85,7 @@ def make_steps(
     train_step,
     objective=classification(inputs.prepare, entropic_scale=HEADS[head].entropic_scale),
   )
-  runner = parallel.make_runner(
+  runner = make_runner(
     step, inputs.fetch, strategy="sharded", devices=jax.devices()[:1], batch_size=batch_size
   )
   optim = OptimConfig(batch_size=batch_size)
@@ -93,7 +94,7 @@ def make_steps(
       create_model(model_name, 10, head=head, dtype=dtype),
       sgd(optim),
       jax.random.key(0),
-      data.get_spec(SPEC).image_shape,
+      data.get_spec(SPEC).example_shape,
       learning_rates=learning_rates(optim, total_steps=10**6),
     )
   )

@@ -16,12 +16,10 @@ from pathlib import Path
 from experiments.benchmarks import _timing
 from isomax_jax import data
 from isomax_jax.detectors import DETECTORS, Detector, create_detector, mahalanobis
-from isomax_jax.evaluation import Record, append_records
-from isomax_jax.evaluation.benchmark import fit_detectors
-from isomax_jax.jobs.benchmark import time_records
-from isomax_jax.jobs.passes import TrainingBatches
-from isomax_jax.jobs.train import train
-from isomax_jax.jobs.trained import Trained, load_trained
+from isomax_jax.evaluation.batches import FitBatches
+from isomax_jax.evaluation.measure import fit_detectors, pass_through
+from isomax_jax.reporting import Record, append_records
+from isomax_jax.runs import Run, load, time_records, train
 from isomax_jax.training import DataConfig, ModelConfig, OptimConfig, TrainConfig
 
 BATCH, ROUNDS = 128, 30
@@ -45,8 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
   print(_timing.machine("jax", "jaxlib", "flax"))
   for head in HEADS:
     with tempfile.TemporaryDirectory() as run_dir:
-      trained = train_for_a_moment(head, run_dir)
-    records = list(time_detectors(trained))
+      run = train_for_a_moment(head, run_dir)
+    records = list(time_detectors(run))
     seconds, *times = records
     print(f"\nresnet_small+{head}, batch {BATCH}, {1e3 * seconds.value:.3f} ms an image forward")
     for record in sorted(times, key=lambda record: record.value):
@@ -59,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
       append_records(output, records)
 
 
-def train_for_a_moment(head: str, run_dir: str) -> Trained:
+def train_for_a_moment(head: str, run_dir: str) -> Run:
   """Train until every class has an example that is classified rightly."""
   config = TrainConfig(
     data=DataConfig(name="mnist_5k", validation=0),
@@ -67,22 +65,23 @@ def train_for_a_moment(head: str, run_dir: str) -> Trained:
     optim=OptimConfig(epochs=3),
   )
   train(config, run_dir)
-  return load_trained(run_dir)
+  return load(run_dir)
 
 
-def time_detectors(trained: Trained) -> list[Record]:
+def time_detectors(run: Run) -> list[Record]:
   """Fit and time every detector that the network can have."""
-  batches = TrainingBatches(trained, data.load("mnist_5k", "train"))
-  fitted, refused = fit_detectors(_detectors(trained), trained.classifier, batches)
+  batches = FitBatches(run.classifier, data.load("mnist_5k", "train"))
+  fitted, refused = fit_detectors(_detectors(run), run.classifier, batches)
   for name, error in refused.items():
     print(f"not timed: {name}: {error}")
   images = data.load("mnist_5k", "test").images[:BATCH]
   fitted = {name: each._replace(options=OPTIONS.get(name, {})) for name, each in fitted.items()}
-  return time_records(trained, fitted, images, experiment="detector_times", rounds=ROUNDS)
+  return time_records(run, fitted, images, experiment="detector_times", rounds=ROUNDS)
 
 
-def _detectors(trained: Trained) -> Mapping[str, Detector]:
-  stages = len(trained.score(*data.load("mnist_5k", "test").take(slice(0, 1))).outputs.stages)
+def _detectors(run: Run) -> Mapping[str, Detector]:
+  one = data.load("mnist_5k", "test").read(slice(0, 1))
+  stages = len(pass_through(run.classifier, one).outputs.stages)
   return {
     **{name: create_detector(name) for name in DETECTORS},
     PERTURBED: mahalanobis(epsilon=EPSILON),

@@ -83,7 +83,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 def draw_noise() -> resident.Source:
   """Draw images like those of the set, which need not be prepared for it."""
   spec = data.get_spec(NAME)
-  shape = (spec.splits["test"], *spec.image_shape)
+  shape = (spec.splits["test"], *spec.example_shape)
   images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
   return resident.make_source(jnp.asarray(images), jnp.zeros(len(images), jnp.int32))
 

@@ -1,1 +1,1 @@
-"""The command line: one file a subcommand, each a few lines over :mod:`isomax_jax.jobs`."""
+"""The command line: one file a subcommand, each a few lines over :mod:`isomax_jax.runs`."""

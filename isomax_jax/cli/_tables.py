@@ -6,15 +6,16 @@ from collections.abc import Callable, Iterator, Sequence
 from rich.console import Console
 from rich.table import Table
 
-from isomax_jax.evaluation.records import (
+from isomax_jax.detectors import DETECTORS
+from isomax_jax.reporting.records import (
   DETECTION,
-  DISPLAY_NAMES,
+  METRIC_LABELS,
   Record,
   Summary,
   method_name,
   summarize,
 )
-from isomax_jax.jobs.compile import Program
+from isomax_jax.runs.compile import Program
 
 _METRICS = ("tnr_at_tpr", "auroc")
 
@@ -50,7 +51,7 @@ def results_table(records: Sequence[Record], *, title: str, detectors: Sequence[
   table.add_column("accuracy", justify="right")
   for unknown in unknowns:
     for metric in _METRICS:
-      table.add_column(f"{unknown}\n{DISPLAY_NAMES[metric]}", justify="right")
+      table.add_column(f"{unknown}\n{METRIC_LABELS[metric]}", justify="right")
   for (head, objective), accuracy in accuracies.items():
     for detector in detectors:
       key = head, objective, detector
@@ -97,16 +98,16 @@ def benchmark_tables(
     for column in columns:
       table.add_column(column, justify="right")
     for detector in detectors:
-      table.add_row(DISPLAY_NAMES[detector], *numbers(detector))
+      table.add_row(DETECTORS.label(detector), *numbers(detector))
     for detector in refused:
-      table.add_row(DISPLAY_NAMES[detector], *["–"] * len(columns))
+      table.add_row(DETECTORS.label(detector), *["–"] * len(columns))
     return table
 
   for name, members in groups.items():
     if members:
       yield tabulate(
         f"{name} sets, {', '.join(members)}",
-        ["time", *(DISPLAY_NAMES[metric] for metric in DETECTION)],
+        ["time", *(METRIC_LABELS[metric] for metric in DETECTION)],
         lambda detector, members=members: [
           f"{times[detector]:.2f}",
           *(shown(detector, members, metric) for metric in DETECTION),
@@ -124,7 +125,7 @@ def benchmark_tables(
     r.detector: (r.options, r.tuned_on) for r in detections if r.tuned_on
   }.items():
     chosen = ", ".join(f"{name} {_option(value)}" for name, value in options.items())
-    yield f"{DISPLAY_NAMES[detector]}: {chosen}; chosen on {tuned_on}"
+    yield f"{DETECTORS.label(detector)}: {chosen}; chosen on {tuned_on}"
 
 
 def programs_table(programs: Sequence[Program], *, title: str) -> Table:

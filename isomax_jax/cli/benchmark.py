@@ -5,7 +5,7 @@ from typing import Annotated
 
 import tyro
 
-from isomax_jax.detectors import DETECTORS, Unsupported
+from isomax_jax.detectors import Unsupported
 
 ALL = "all"
 
@@ -35,17 +35,16 @@ def benchmark(
     tune_on_test: Allow that this set is among --out. Its numbers are marked.
     data_dir: Where sets are kept. None: $TFDS_DATA_DIR, else ~/tensorflow_datasets.
   """
+  from isomax_jax import runs
   from isomax_jax.cli._tables import benchmark_tables, console
-  from isomax_jax.jobs.benchmark import FOLDER
-  from isomax_jax.jobs.benchmark import benchmark as benchmark_job
 
   terminal = console()
   with terminal.status("") as status:
-    result = benchmark_job(
+    result = runs.benchmark(
       run_dir,
       out_sets=out,
       near=near,
-      detectors=tuple(DETECTORS) if detectors == (ALL,) else detectors,
+      detectors=None if detectors == (ALL,) else detectors,
       tune_on=tune_on,
       tune_on_test=tune_on_test,
       data_dir=data_dir,
@@ -58,5 +57,5 @@ def benchmark(
     terminal.print(table)
   for name, error in result.refused.items():
     print(f"not run: {error if name in str(error) else f'{name}: {error}'}")
-  print(f"records, scores and figures: {run_dir / FOLDER}")
+  print(f"records, scores and figures: {run_dir / runs.BENCHMARK}")
   return int(not all(isinstance(error, Unsupported) for error in result.refused.values()))

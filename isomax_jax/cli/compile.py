@@ -26,7 +26,7 @@ def compile(
     data_dir: Where sets are kept. None: $TFDS_DATA_DIR, else ~/tensorflow_datasets.
   """
   from isomax_jax.cli._tables import console, programs_table
-  from isomax_jax.jobs.compile import compile_programs, tpu_devices
+  from isomax_jax.runs.compile import compile_programs, tpu_devices
 
   devices = tpu_devices(target)
   terminal = console()

@@ -25,7 +25,7 @@ def data(action: tyro.conf.Positional[Literal["list"]], *, data_dir: Path | None
   for spec in (*SPECS.values(), *folders.find_prepared(data_dir=data_dir)):
     prepared = "yes" if is_prepared(spec, data_dir=data_dir) else "no"
     splits = ", ".join(f"{split} {count:,}" for split, count in spec.splits.items())
-    shape = "x".join(map(str, spec.image_shape))
+    shape = "x".join(map(str, spec.example_shape))
     table.add_row(spec.name, spec.role, splits, shape, prepared, _origin(spec))
   table.add_row(folders.PATTERN, "in, out", "any", "any", "", "your own: SPLIT/CLASS/IMAGE")
   console().print(table)

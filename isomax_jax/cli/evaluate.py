@@ -21,10 +21,10 @@ def evaluate(
     out: Unknown sets, maybe with classes: letters or mnist_5k:8,9. None: all that fit.
     data_dir: Where sets are kept. None: $TFDS_DATA_DIR, else ~/tensorflow_datasets.
   """
+  from isomax_jax import runs
   from isomax_jax.cli._tables import console, results_table
-  from isomax_jax.jobs.evaluate import evaluate as evaluate_job
 
-  records = evaluate_job(run_dir, out_sets=out, data_dir=data_dir)
+  records = runs.evaluate(run_dir, out_sets=out, data_dir=data_dir)
   detectors = list(dict.fromkeys(r.detector for r in records if r.detector))
   console().print(results_table(records, title=str(run_dir), detectors=detectors))
   print(f"records: {run_dir / 'records.jsonl'}; next: isomax-jax report {run_dir}")

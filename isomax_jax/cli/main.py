@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from isomax_jax._files import printable
+from isomax_jax.cli.extensions import load_extensions, split_imports
 
 # What each extra brings that a command may miss.
 _EXTRA_OF_PACKAGE = {
@@ -34,6 +35,8 @@ _DESCRIPTION = """Train classifiers that know what they don't know.
 
 Start here: isomax-jax quickstart
 Each command explains itself: isomax-jax train --help
+With --import MODULE, any command knows the heads, detectors, objectives, networks and sets that a
+module of yours registers. With --debug, a failure shows where it came from.
 """
 
 
@@ -53,12 +56,14 @@ def guard(program: str, run: Callable[[list[str]], int], arguments: list[str] | 
     program: Name of the program.
     run: Function of the arguments to the exit code.
     arguments: The arguments; None takes the process's own. ``--debug`` among them shows where a
-      failure came from.
+      failure came from, and each ``--import MODULE`` registers what a module adds to the library.
   """
   arguments = sys.argv[1:] if arguments is None else arguments
   debug = "--debug" in arguments
   try:
-    code = run([argument for argument in arguments if argument != "--debug"])
+    modules, others = split_imports([word for word in arguments if word != "--debug"])
+    load_extensions(modules)
+    code = run(others)
   except KeyboardInterrupt:
     code = _fail(program, "interrupted", 130)
   except ModuleNotFoundError as error:
@@ -92,8 +97,10 @@ def _run(arguments: list[str]) -> int:
     train,
   )
   from isomax_jax.cli.config import OPTIONS
-  from isomax_jax.jobs.environment import keep_compiled_programs
+  from isomax_jax.runs.environment import keep_compiled_programs
+  from isomax_jax.training.checkpoints import silence
 
+  silence()
   keep_compiled_programs()
   commands = {
     "quickstart": quickstart.quickstart,

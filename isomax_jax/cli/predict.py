@@ -11,7 +11,7 @@ from pathlib import Path
 import tyro
 
 from isomax_jax._files import printable
-from isomax_jax.jobs.predict import Prediction, Refusal
+from isomax_jax.runs import Prediction, Refusal
 
 
 def predict(
@@ -34,13 +34,13 @@ def predict(
     json: Print a JSON line for each image instead of a table.
     csv: Print CSV instead of a table.
   """
-  from isomax_jax.jobs.predict import predict_files
+  from isomax_jax import runs
 
   if not images:
     raise ValueError("images must name a file, folder or glob or more, got none")
   if json and csv:
     raise ValueError("--json and --csv exclude each other")
-  answers = predict_files(run_dir, images)
+  answers = runs.predict(run_dir, images)
   predictions = [answer for answer in answers if isinstance(answer, Prediction)]
   refusals = [answer for answer in answers if isinstance(answer, Refusal)]
   if json:

@@ -11,7 +11,7 @@ from rich.progress import (
   TimeRemainingColumn,
 )
 
-from isomax_jax.jobs.pool import Message
+from isomax_jax.runs.seeds import Message
 from isomax_jax.training.writers import Metrics
 
 
@@ -53,7 +53,7 @@ class ProgressLine:
 
 
 class Bars:
-  """A bar for each job; ``show`` is what :func:`isomax_jax.jobs.pool.run_jobs` reports to."""
+  """A bar for each job; ``show`` is what :func:`isomax_jax.runs.seeds.run_jobs` reports to."""
 
   def __init__(self):
     self._progress = Progress(

@@ -9,7 +9,7 @@ from pathlib import Path
 import tyro
 
 from isomax_jax.cli._tables import console, results_table
-from isomax_jax.evaluation import Record
+from isomax_jax.reporting import Record
 
 _DETECTORS = ("maximum_probability", "entropic_score")
 
@@ -36,10 +36,15 @@ def quickstart(
     data_dir: Where sets are kept. None: $TFDS_DATA_DIR, else ~/tensorflow_datasets.
   """
   from isomax_jax.cli.progress import Bars
-  from isomax_jax.evaluation.plots import roc_curves, save_figure, score_histograms, training_curves
-  from isomax_jax.evaluation.report import write_report
-  from isomax_jax.evaluation.runs import read_run
-  from isomax_jax.jobs import quickstart as job
+  from isomax_jax.reporting.figures import (
+    roc_curves,
+    save_figure,
+    score_histograms,
+    training_curves,
+  )
+  from isomax_jax.reporting.report import write_report
+  from isomax_jax.reporting.results import read_results
+  from isomax_jax.runs import quickstart as job
 
   started = time.perf_counter()
   jobs = job.make_jobs(seeds=seeds, quick=quick)
@@ -63,7 +68,7 @@ def quickstart(
   screen.print(_paired(records), highlight=False)
 
   run_dirs = [workdir / each.name for each in jobs]
-  runs = [read_run(run_dir) for run_dir in run_dirs]
+  runs = [read_results(run_dir) for run_dir in run_dirs]
   for name, draw in (
     ("scores", score_histograms), ("roc", roc_curves), ("training", training_curves)
   ):  # fmt: skip

@@ -14,7 +14,7 @@ def report(run_dirs: tyro.conf.Positional[tuple[Path, ...]], *, output: Path | N
     run_dirs: Run directories; heads are shown beside each other.
     output: The page. None: report.html in the only run directory.
   """
-  from isomax_jax.evaluation.report import write_report
+  from isomax_jax.reporting.report import write_report
 
   if not run_dirs:
     raise ValueError("run_dirs must name a run directory or more, got none")

@@ -47,10 +47,9 @@ def train(
   """
   import jax
 
+  from isomax_jax import runs
   from isomax_jax.cli.progress import Bars, ProgressLine
-  from isomax_jax.jobs.environment import keep_compiled_programs
-  from isomax_jax.jobs.pool import train_seeds
-  from isomax_jax.jobs.train import train as train_job
+  from isomax_jax.runs.environment import keep_compiled_programs
   from isomax_jax.training.processes import connected
 
   if compile_cache is not None:
@@ -64,7 +63,7 @@ def train(
     if distributed:
       raise ValueError("seeds are trained by one process each, not by distributed ones")
     with Bars() as bars:
-      run_dirs = train_seeds(
+      run_dirs = runs.train_seeds(
         config, seeds, workdir, data_dir=data_dir, fresh=fresh, report=bars.show
       )
     print("\n".join(f"trained: {run_dir}" for run_dir in run_dirs))
@@ -72,7 +71,7 @@ def train(
   with contextlib.ExitStack() as stack:
     if distributed:
       stack.enter_context(connected(**others, heartbeat_seconds=heartbeat_seconds))
-    train_job(
+    runs.train(
       config,
       workdir,
       data_dir=data_dir,

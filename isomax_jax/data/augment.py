@@ -8,6 +8,7 @@ from jaxtyping import Array, Float, Int, Key, Num, UInt8
 
 from isomax_jax import _checks
 from isomax_jax.data.description import DataSpec
+from isomax_jax.typing import Batch, Preprocessing
 
 # An image that is flat has no deviation to divide by; the floor is 1 / sqrt(28 * 28).
 DEVIATION_FLOOR = 1 / 28
@@ -122,6 +123,43 @@ def random_flip(
   return jnp.where(flipped[:, None, None, None], images[:, :, ::-1], images)
 
 
+def make_preprocessing(spec: DataSpec, *, crop_padding: int, flip: bool) -> Preprocessing:
+  """Make what turns a set's stored examples into a network's input.
+
+  Images are cropped and flipped at random in training, and normalised as the set asks for. What are
+  no images goes into the network as it is.
+
+  Args:
+    spec: The set that a network is trained on.
+    crop_padding: Zeros around an image from which training crops are taken; 0 crops none.
+    flip: Whether training flips images at random.
+
+  Raises:
+    ValueError: If what are no images is to be cropped or flipped.
+
+  Example:
+    >>> from isomax_jax.data import get_spec
+    >>> preprocessing = make_preprocessing(get_spec("mnist_5k"), crop_padding=2, flip=False)
+    >>> batch = Batch(jnp.ones((2, 28, 28, 1), jnp.uint8), jnp.zeros(2, int), jnp.arange(2))
+    >>> preprocessing.prepare(jax.random.key(0), batch).dtype
+    dtype('float32')
+  """
+  if not spec.is_images:
+    if crop_padding or flip:
+      raise ValueError(f"data.crop_padding and data.flip are for images, got {spec.name}")
+    return Preprocessing(
+      augment=lambda key, batch: batch.images, to_pixels=lambda x: x, normalize=lambda x: x
+    )
+
+  def augment(key: jax.Array, batch: Batch) -> jax.Array:
+    keys, images = example_keys(key, batch.positions), batch.images
+    if crop_padding:
+      images = random_crop(keys, images, padding=crop_padding)
+    return random_flip(keys, images) if flip else images
+
+  return Preprocessing(augment, to_pixels, normalizer(spec))
+
+
 def normalizer(
   spec: DataSpec,
 ) -> Callable[
@@ -152,7 +190,7 @@ def normalizer(
   if spec.normalization == "image":
     return _standardise
   mean, std = (jnp.asarray(constants, dtype=jnp.float32) for constants in spec.normalization)
-  channels = spec.image_shape[-1]
+  channels = spec.example_shape[-1]
   if mean.shape != (channels,) or std.shape != (channels,):
     raise ValueError(
       f"normalization of {spec.name} must have {channels} means and deviations, "

@@ -2,13 +2,21 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from types import NoneType
 from typing import Any, Literal, NamedTuple, get_type_hints
+
+import numpy as np
 
 from isomax_jax import _checks
 
 MAX_SIDE = 9_999
 """Height and width that images may have."""
+MAX_SIZE = 2**20
+"""Length that an axis of other examples may have."""
+DTYPES = ("uint8", "float32")
+"""Dtypes of examples: images as stored, and vectors."""
+_IMAGE_SHAPE = "image_shape"
 
 
 class ChannelStatistics(NamedTuple):
@@ -43,12 +51,12 @@ class Archive(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DataSpec:
-  """Describe a data set: a new one is an entry in ``specs.py`` and a file in ``builders``.
+  """What is known of a data set: its record in the registry ``SPECS``.
 
   Attributes:
     name: Name of the set, of its TFDS builder and of the file in ``builders``; a configuration
       follows after a slash.
-    image_shape: Height, width and channels of every image.
+    example_shape: Shape of every example: height, width and channels of an image.
     class_names: Name of each class, in the order of the labels.
     splits: Number of examples of each split.
     role: Whether it may be the known set (``"in"``), the unknown one (``"out"``) or both.
@@ -61,10 +69,14 @@ class DataSpec:
       of the set do it for all images alike. An out-set is normalised as its in-set is.
     crop_padding: Zeros around an image from which training crops are taken, in pixels.
     flip: Whether training flips images left to right.
+    dtype: Dtype of the examples as stored. Images are uint8, of three axes; nothing else is
+      augmented or normalised.
+    builder: Function without arguments to the TFDS builder; None takes ``Builder`` of the file of
+      the set's name in ``builders``.
   """
 
   name: str
-  image_shape: tuple[int, int, int]
+  example_shape: tuple[int, ...]
   class_names: tuple[str, ...]
   splits: Mapping[str, int] = dataclasses.field(hash=False)
   role: Literal["in", "out", "in, out"]
@@ -76,9 +88,18 @@ class DataSpec:
   normalization: Literal["image"] | ChannelStatistics = "image"
   crop_padding: int = 0
   flip: bool = False
+  dtype: str = "uint8"
+  builder: Callable[[], type[Any]] | None = dataclasses.field(
+    default=None, compare=False, repr=False
+  )
+
+  @property
+  def is_images(self) -> bool:
+    """Whether the examples are images."""
+    return self.dtype == "uint8" and len(self.example_shape) == 3
 
   def num_bytes(self, split: str | None = None) -> int:
-    """Return the bytes of the decoded images of a split, or of all of them.
+    """Return the bytes of the decoded examples of a split, or of all of them.
 
     Example:
       >>> from isomax_jax.data import get_spec
@@ -86,7 +107,7 @@ class DataSpec:
       493920
     """
     count = sum(self.splits.values()) if split is None else self.splits[split]
-    return count * math.prod(self.image_shape)
+    return count * math.prod(self.example_shape) * np.dtype(self.dtype).itemsize
 
 
 def spec_to_json(spec: DataSpec) -> dict[str, Any]:
@@ -98,7 +119,11 @@ def spec_to_json(spec: DataSpec) -> dict[str, Any]:
     {'test': 660}
   """
   values = {field.name: getattr(spec, field.name) for field in dataclasses.fields(spec)}
-  del values["archives"]
+  del values["archives"], values["builder"]
+  if spec.is_images:
+    del values["dtype"]
+    # In its place, as descriptions of images have been written from the first.
+    values = {_IMAGE_SHAPE if key == "example_shape" else key: v for key, v in values.items()}
   if isinstance(spec.normalization, ChannelStatistics):
     values["normalization"] = spec.normalization._asdict()
   return values
@@ -116,6 +141,7 @@ def spec_from_json(values: Any) -> DataSpec:
     True
   """
   try:
+    values = {("example_shape" if key == _IMAGE_SHAPE else key): v for key, v in values.items()}
     normalization = values["normalization"]
     if normalization != "image":
       normalization = ChannelStatistics(
@@ -124,7 +150,7 @@ def spec_from_json(values: Any) -> DataSpec:
     spec = DataSpec(
       **{
         **values,
-        "image_shape": tuple(values["image_shape"]),
+        "example_shape": tuple(values["example_shape"]),
         "class_names": tuple(values["class_names"]),
         "normalization": normalization,
       }
@@ -136,19 +162,26 @@ def spec_from_json(values: Any) -> DataSpec:
 
 
 def _check(spec: DataSpec) -> None:
-  """Raise ValueError unless a description of unknown origin is one of images."""
+  """Raise ValueError unless a description of unknown origin is one."""
   for name, expected in get_type_hints(DataSpec).items():
-    _checks.typed(name, getattr(spec, name), expected)
-  *sides, channels = spec.image_shape
-  if not all(1 <= side <= MAX_SIDE for side in sides) or channels not in (1, 3):
-    raise ValueError(
-      f"image_shape must be sides of 1 to {MAX_SIDE:,} and 1 or 3 channels, got {spec.image_shape}"
-    )
+    _checks.typed(name, getattr(spec, name), NoneType if name == "builder" else expected)
+  _checks.one_of("dtype", spec.dtype, DTYPES)
+  if spec.dtype == "uint8":
+    *sides, channels = spec.example_shape or (0,)
+    if (
+      len(sides) != 2 or not all(1 <= side <= MAX_SIDE for side in sides) or channels not in (1, 3)
+    ):
+      raise ValueError(
+        f"image_shape must be sides of 1 to {MAX_SIDE:,} and 1 or 3 channels, "
+        f"got {spec.example_shape}"
+      )
+  elif not spec.example_shape or not all(1 <= size <= MAX_SIZE for size in spec.example_shape):
+    raise ValueError(f"example_shape must be sizes of 1 to {MAX_SIZE:,}, got {spec.example_shape}")
   if not spec.class_names or min(spec.splits.values(), default=-1) < 0:
     raise ValueError("it must have a class, a split, and no fewer than 0 examples in any")
   _checks.not_negative("crop_padding", spec.crop_padding)
   if spec.normalization != "image":
-    _check_normalization(spec.normalization, channels)
+    _check_normalization(spec.normalization, spec.example_shape[-1])
 
 
 def _check_normalization(statistics: ChannelStatistics, channels: int) -> None:

@@ -155,7 +155,7 @@ def describe(name: str, tree: Path) -> DataSpec:
   files = {split: list_files(tree, split) for split in _splits(tree)}
   return DataSpec(
     name=name,
-    image_shape=shape,
+    example_shape=shape,
     class_names=tuple(sorted({file.parent.name for part in files.values() for file in part})),
     splits={split: len(part) for split, part in files.items()},
     role="in, out",

@@ -12,12 +12,12 @@ from isomax_jax import _checks
 from isomax_jax.data._places import data_root, set_folder
 from isomax_jax.data._stratified import stratified_choice
 from isomax_jax.data.description import DataSpec
+from isomax_jax.data.examples import Examples, Stored, open_stored, read_split
 from isomax_jax.data.prepare import prepare
 from isomax_jax.data.references import check_classes
 from isomax_jax.data.specs import get_spec
-from isomax_jax.data.stored import Examples, Stored, open_stored, read_split
 
-Labelled = TypeVar("Labelled", Examples, Stored)
+L = TypeVar("L", Examples, Stored)
 
 
 def load(
@@ -110,9 +110,7 @@ def open_split(
   return dataclasses.replace(stored, labels=labels).take(labels >= 0)
 
 
-def split_validation(
-  examples: Labelled, fraction: float, *, seed: int
-) -> tuple[Labelled, Labelled]:
+def split_validation(examples: L, fraction: float, *, seed: int) -> tuple[L, L]:
   """Split examples into those to train on and those to validate with, class by class.
 
   Args:

@@ -17,9 +17,9 @@ from isomax_jax.data._packages import package_folder
 from isomax_jax.data._places import SPEC_FILE, data_root, set_folder
 from isomax_jax.data.archives import download_archives, find_archives
 from isomax_jax.data.description import DataSpec, spec_to_json
+from isomax_jax.data.examples import open_stored
 from isomax_jax.data.progress import Progress, Report, silent
 from isomax_jax.data.specs import get_spec
-from isomax_jax.data.stored import open_stored
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -64,6 +64,8 @@ def prepare(
   manual = None if manual_dir is None else Path(manual_dir).expanduser()
   spec = _describe(name, root, manual)
   folder = set_folder(root, name, spec.version)
+  if not spec.is_images:
+    raise ValueError(f"{name} holds no images, and only sets of images are prepared")
   if not folder.exists():
     package_folder("tensorflow_datasets", extra="train", use=f"prepare {name}")
     with _disk_full_named(name, root):
@@ -150,7 +152,7 @@ def _read_back(spec: DataSpec, built: Path, report: Report) -> None:
     stored = open_stored(built, spec, split)
     arrays[f"{split}-labels"] = stored.labels
     if spec.num_bytes() < LARGEST_RESIDENT:
-      arrays[f"{split}-images"] = stored.read_all().images
+      arrays[f"{split}-images"] = stored.read(slice(None)).images
     done += count
   write_decoded(built, arrays)
   report(Progress(spec.name, "read back", done, total))

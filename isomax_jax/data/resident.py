@@ -1,4 +1,4 @@
-"""Sets that fit on the device: images go there once as uint8, steps gather from them.
+"""Sets that fit on the device: they go there once as they are stored, steps gather from them.
 
 The order of examples is a stream of permutations, one an epoch, a function of seed and epoch; a
 batch may straddle two epochs, so nothing is dropped and nothing padded.
@@ -15,27 +15,29 @@ import jax.numpy as jnp
 import numpy as np
 
 from isomax_jax import _checks
+from isomax_jax.data.examples import Labelled
+from isomax_jax.data.pipeline import Pipeline
 from isomax_jax.typing import Batch
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Source:
-  """All examples of a set, each image as a row: a TPU pads rows of pixels to several times theirs.
+  """All examples of a set, each as a row: a TPU pads rows of pixels to several times theirs.
 
   Attributes:
-    rows: Images, shape ``[n, height * width * channels]``, uint8.
+    rows: Examples as stored, shape ``[n, size of one]``.
     labels: Class indices, shape ``[n]``, int32.
-    image_shape: Height, width and channels.
+    example_shape: Shape of one.
   """
 
   rows: jax.Array
   labels: jax.Array
-  image_shape: tuple[int, int, int] = dataclasses.field(metadata={"static": True})
+  example_shape: tuple[int, ...] = dataclasses.field(metadata={"static": True})
 
 
 def make_source(images: jax.Array, labels: jax.Array) -> Source:
-  """Make a source of images ``[n, height, width, channels]`` uint8 and labels ``[n]`` int32."""
+  """Make a source of examples as stored, ``[n, ...]``, and labels, ``[n]`` int32."""
   return Source(images.reshape(len(images), -1), labels, images.shape[1:])
 
 
@@ -50,9 +52,31 @@ def fetch(source: Source, draw: Draw) -> Batch:
   """Gather a batch from the source, inside the compiled step."""
   rows = jnp.take(source.rows, draw.indices, axis=0)
   return Batch(
-    images=rows.reshape(len(rows), *source.image_shape),
+    images=rows.reshape(len(rows), *source.example_shape),
     labels=jnp.take(source.labels, draw.indices, axis=0),
     positions=draw.positions,
+  )
+
+
+def make_pipeline(examples: Labelled, *, batch_size: int, seed: int) -> Pipeline:
+  """Make the pipeline of examples that are all kept on the device.
+
+  Args:
+    examples: The examples, in memory or on disk.
+    batch_size: Examples a step, over all processes.
+    seed: Seed of the order.
+
+  Example:
+    >>> from isomax_jax.data import Examples
+    >>> examples = Examples(np.zeros((5, 2, 2, 1), np.uint8), np.arange(5, dtype=np.int32))
+    >>> pipeline = make_pipeline(examples, batch_size=2, seed=0)
+    >>> pipeline.fetch(pipeline.source, next(pipeline.draws(0))).images.shape
+    (2, 2, 2, 1)
+  """
+  return Pipeline(
+    make_source(*examples.read(slice(None))),
+    lambda step: draws(len(examples.labels), batch_size=batch_size, seed=seed, start=step),
+    fetch,
   )
 
 

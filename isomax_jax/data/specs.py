@@ -1,10 +1,10 @@
-"""The table of data sets: what is known of each before a byte of it is read."""
+"""The data sets: one record each, of what is known before a byte of it is read."""
 
 import dataclasses
 import os
-from collections.abc import Mapping
 
 from isomax_jax import _checks
+from isomax_jax._registry import Registry
 from isomax_jax.data import folders
 from isomax_jax.data.description import Archive, ChannelStatistics, DataSpec
 
@@ -22,7 +22,7 @@ _CIFAR100_CLASSES = """
 
 _DIGITS = DataSpec(
   name="mnist_5k",
-  image_shape=(28, 28, 1),
+  example_shape=(28, 28, 1),
   class_names=tuple("0123456789"),
   splits={"train": 1500, "test": 3500},
   role="in, out",
@@ -40,7 +40,7 @@ _DIGITS = DataSpec(
 
 _LETTERS = DataSpec(
   name="letters",
-  image_shape=(28, 28, 1),
+  example_shape=(28, 28, 1),
   class_names=tuple("AEFHJKMNPRUVWXacdefhkmnpruvwxy"),
   splits={"test": 630},
   role="out",
@@ -57,7 +57,7 @@ _LETTERS = DataSpec(
 
 _PHOTOS = DataSpec(
   name="photos",
-  image_shape=(28, 28, 1),
+  example_shape=(28, 28, 1),
   class_names=("china", "flower"),
   splits={"test": 660},
   role="out",
@@ -74,7 +74,7 @@ _PHOTOS = DataSpec(
 
 _CIFAR10 = DataSpec(
   name="cifar10",
-  image_shape=(32, 32, 3),
+  example_shape=(32, 32, 3),
   class_names=tuple(_CIFAR10_CLASSES.split()),
   splits={"train": 50_000, "test": 10_000},
   role="in, out",
@@ -119,7 +119,7 @@ _CIFAR100 = dataclasses.replace(
 
 _SVHN = DataSpec(
   name="svhn_cropped",
-  image_shape=(32, 32, 3),
+  example_shape=(32, 32, 3),
   class_names=tuple("0123456789"),
   splits={"train": 73_257, "test": 26_032},
   role="in, out",
@@ -151,7 +151,7 @@ _SVHN = DataSpec(
 
 _TINY_IMAGENET_NEAREST = DataSpec(
   name="tiny_imagenet_resize/nearest",
-  image_shape=(32, 32, 3),
+  example_shape=(32, 32, 3),
   class_names=("unlabelled",),
   splits={"test": 10_000},
   role="out",
@@ -224,7 +224,7 @@ _NOISE_SHAPE = "32x32x3"
 
 _UNIFORM_NOISE = DataSpec(
   name=f"uniform_noise/{_NOISE_SHAPE}",
-  image_shape=(32, 32, 3),
+  example_shape=(32, 32, 3),
   class_names=("noise",),
   splits={"test": 10_000},
   role="out",
@@ -242,9 +242,10 @@ _GAUSSIAN_NOISE = dataclasses.replace(
   ),
 )
 
-SPECS: Mapping[str, DataSpec] = {
-  spec.name: spec
-  for spec in (
+SPECS = Registry(
+  "data set",
+  "isomax_jax.data:SPECS",
+  [
     _DIGITS,
     _LETTERS,
     _PHOTOS,
@@ -257,8 +258,9 @@ SPECS: Mapping[str, DataSpec] = {
     _ODIN_LSUN,
     _UNIFORM_NOISE,
     _GAUSSIAN_NOISE,
-  )
-}
+  ],
+)
+"""Data sets by name; ``SPECS.register(DataSpec(...))`` adds one."""
 
 
 def get_spec(name: str, *, data_dir: str | os.PathLike[str] | None = None) -> DataSpec:
@@ -279,9 +281,9 @@ def get_spec(name: str, *, data_dir: str | os.PathLike[str] | None = None) -> Da
       images that has not been prepared.
 
   Example:
-    >>> get_spec("mnist_5k").image_shape
+    >>> get_spec("mnist_5k").example_shape
     (28, 28, 1)
-    >>> get_spec("uniform_noise/28x28x1").image_shape
+    >>> get_spec("uniform_noise/28x28x1").example_shape
     (28, 28, 1)
   """
   family, _, configuration = name.partition("/")
@@ -289,6 +291,6 @@ def get_spec(name: str, *, data_dir: str | os.PathLike[str] | None = None) -> Da
     return folders.read_spec(name, data_dir=data_dir)
   noise = SPECS.get(f"{family}/{_NOISE_SHAPE}")
   if noise is not None and name not in SPECS:
-    return dataclasses.replace(noise, name=name, image_shape=folders.parse_shape(configuration))
+    return dataclasses.replace(noise, name=name, example_shape=folders.parse_shape(configuration))
   _checks.one_of("data set", name, (*SPECS, folders.PATTERN))
   return SPECS[name]

@@ -15,8 +15,9 @@ import numpy as np
 
 from isomax_jax import _checks
 from isomax_jax.data._packages import package_folder
+from isomax_jax.data.examples import Labelled
+from isomax_jax.data.pipeline import Pipeline
 from isomax_jax.data.resident import part_of_process, step_indices
-from isomax_jax.data.stored import Stored
 from isomax_jax.typing import Batch
 
 # Reading is bound by the interpreter's lock: more threads than this are in each other's way.
@@ -30,8 +31,22 @@ def fetch(source: Any, batch: Batch) -> Batch:
   return batch
 
 
+def make_pipeline(examples: Labelled, *, batch_size: int, seed: int, workers: int = 0) -> Pipeline:
+  """Make the pipeline of examples that are read as they are needed; see :func:`draws`.
+
+  Example:
+    >>> from isomax_jax.data import Examples
+    >>> examples = Examples(np.zeros((5, 2, 2, 1), np.uint8), np.arange(5, dtype=np.int32))
+    >>> pipeline = make_pipeline(examples, batch_size=2, seed=0)
+    >>> pipeline.fetch(pipeline.source, next(pipeline.draws(0))).images.shape
+    (2, 2, 2, 1)
+  """
+  options = {"batch_size": batch_size, "seed": seed, "workers": workers}
+  return Pipeline((), lambda step: draws(examples, **options, start=step), fetch)
+
+
 def draws(
-  stored: Stored,
+  examples: Labelled,
   *,
   batch_size: int,
   seed: int,
@@ -43,7 +58,7 @@ def draws(
   """Yield this process's part of the batch of step ``start`` and of all that follow, without end.
 
   Args:
-    stored: The examples.
+    examples: The examples, in memory or on disk.
     batch_size: Examples a step, over all processes.
     seed: Seed of the order.
     start: First step; the stream from there equals the whole stream without its first steps.
@@ -52,7 +67,7 @@ def draws(
     process_count: How many parts there are; None asks JAX.
 
   Yields:
-    Batches of ``batch_size / process_count`` examples: images uint8, labels and positions int32.
+    Batches of ``batch_size / process_count`` examples as stored, labels and positions int32.
 
   Raises:
     ModuleNotFoundError: If Grain is missing.
@@ -70,13 +85,13 @@ def draws(
     ((8, 28, 28, 1), [0, 1, 2, 3, 4, 5, 6, 7])
   """
   part = part_of_process(batch_size, process_index, process_count)
-  _checks.positive("number of examples", len(stored.labels))
-  package_folder("grain", extra="train", use=f"stream {stored.spec.name}")
+  _checks.positive("number of examples", len(examples.labels))
+  package_folder("grain", extra="train", use="stream examples")
   import grain.python as grain
   from absl import flags
 
   steps = grain.MapDataset.range(start, sys.maxsize)
-  batches = steps.map(_ReadStep(stored, batch_size, seed, part))
+  batches = steps.map(_ReadStep(examples, batch_size, seed, part))
   options = grain.ReadOptions(num_threads=_THREADS, prefetch_buffer_size=_BATCHES_AHEAD)
   ahead = batches.to_iter_dataset(options)
   if workers:
@@ -90,7 +105,7 @@ def draws(
     if "terminated unexpectedly" not in str(error):
       raise
     raise ChildProcessError(
-      f"a process that reads {stored.spec.name} has died, maybe for lack of memory: {error}"
+      f"a process that reads examples has died, maybe for lack of memory: {error}"
     ) from error
 
 
@@ -98,15 +113,15 @@ def draws(
 class _ReadStep:
   """Function of a step to its batch; an object, because worker processes are sent it."""
 
-  stored: Stored
+  examples: Labelled
   batch_size: int
   seed: int
   part: slice
 
   def __call__(self, step: int) -> Batch:
     indices = step_indices(
-      len(self.stored.labels), batch_size=self.batch_size, seed=self.seed, step=step
+      len(self.examples.labels), batch_size=self.batch_size, seed=self.seed, step=step
     )
     positions = np.arange(self.batch_size, dtype=np.int32)[self.part]
-    examples = self.stored.read(indices[self.part])
-    return Batch(examples.images, examples.labels, positions)
+    images, labels = self.examples.read(indices[self.part])
+    return Batch(images, labels, positions)

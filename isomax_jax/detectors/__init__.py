@@ -1,4 +1,9 @@
-"""Detectors: scores of how known an input is, each a pair of pure functions made by a factory."""
+"""Detectors: how known an input is to a network, each a pair of pure functions made by a factory.
+
+Those that need the logits alone are made of the functions of :mod:`isomax_jax.scores`, whose names
+they share in the registry, and have no factory of their own: ``from_logits(scores.energy)`` is what
+``create_detector("energy")`` gives.
+"""
 
 from isomax_jax.detectors._ash import ash as ash
 from isomax_jax.detectors._dice import dice as dice
@@ -22,12 +27,8 @@ from isomax_jax.detectors.base import Batches as Batches
 from isomax_jax.detectors.base import Classifier as Classifier
 from isomax_jax.detectors.base import Detector as Detector
 from isomax_jax.detectors.base import Unsupported as Unsupported
+from isomax_jax.detectors.base import from_logits as from_logits
 from isomax_jax.detectors.base import linear_head as linear_head
-from isomax_jax.detectors.logit_scores import energy as energy
-from isomax_jax.detectors.logit_scores import entropic_score as entropic_score
-from isomax_jax.detectors.logit_scores import from_logits as from_logits
-from isomax_jax.detectors.logit_scores import max_logit as max_logit
-from isomax_jax.detectors.logit_scores import maximum_probability as maximum_probability
-from isomax_jax.detectors.logit_scores import mmles as mmles
 from isomax_jax.detectors.registry import DETECTORS as DETECTORS
+from isomax_jax.detectors.registry import DetectorEntry as DetectorEntry
 from isomax_jax.detectors.registry import create_detector as create_detector

@@ -51,6 +51,28 @@ class Detector(NamedTuple):
   score: Callable[[Params, Classifier, jax.Array, Outputs], jax.Array]
 
 
+def from_logits(score: Callable[[jax.Array], jax.Array]) -> Detector:
+  """Make a detector of a score: a function of the logits alone, as those of `isomax_jax.scores`.
+
+  Args:
+    score: Function of logits, shape ``[..., classes]``, to scores, shape ``[...]``.
+
+  Returns:
+    A detector without a fit.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> from isomax_jax.scores import energy
+    >>> outputs = Outputs(logits=jnp.array([[0.0, 2.0]]), features=jnp.zeros((1, 4)))
+    >>> print(from_logits(energy).score((), None, None, outputs).round(4))
+    [2.1269]
+  """
+  return Detector(
+    fit=lambda classifier, batches: (),
+    score=lambda params, classifier, images, outputs: score(outputs.logits),
+  )
+
+
 def linear_head(classifier: Classifier, *, detector: str) -> tuple[jax.Array, jax.Array]:
   """Return kernel and bias of a classifier's affine head.
 

@@ -1,7 +1,11 @@
-"""Detectors by name. A new one is a file beside this one and a line in the table."""
+"""The detectors: one record each, which is all that the rest of the library knows of one."""
 
-from isomax_jax import _checks
-from isomax_jax.detectors import logit_scores
+from collections.abc import Callable
+from functools import partial
+from typing import Literal, NamedTuple
+
+from isomax_jax import scores
+from isomax_jax._registry import Registry
 from isomax_jax.detectors._ash import ash
 from isomax_jax.detectors._dice import dice
 from isomax_jax.detectors._gen import gen
@@ -14,27 +18,74 @@ from isomax_jax.detectors._react import react
 from isomax_jax.detectors._relative_mahalanobis import relative_mahalanobis
 from isomax_jax.detectors._she import she
 from isomax_jax.detectors._vim import vim
-from isomax_jax.detectors.base import Detector
+from isomax_jax.detectors.base import Detector, from_logits
 
-DETECTORS = {
-  "ash": ash,
-  "dice": dice,
-  "energy": logit_scores.energy,
-  "entropic_score": logit_scores.entropic_score,
-  "gen": gen,
-  "gradnorm": gradnorm,
-  "kl_matching": kl_matching,
-  "knn": knn,
-  "mahalanobis": mahalanobis,
-  "max_logit": logit_scores.max_logit,
-  "maximum_probability": logit_scores.maximum_probability,
-  "mmles": logit_scores.mmles,
-  "odin": odin,
-  "react": react,
-  "relative_mahalanobis": relative_mahalanobis,
-  "she": she,
-  "vim": vim,
-}
+Need = Literal["features", "stages", "pixels", "linear head"]
+
+
+class DetectorEntry(NamedTuple):
+  """What is known of a detector.
+
+  Attributes:
+    name: What configs, scores and records call it.
+    factory: Function of keyword-only options, all with defaults, to the detector.
+    label: What tables and figures call it.
+    needs: What it needs beside the logits.
+    heads: Names of the heads that it is meant for; None is meant for all. Others are refused by the
+      fit or the score, if at all.
+    fit_on: Which examples of the known set its fit gets: those that the network was trained on, or
+      those that were held out from training; None for a detector without a fit.
+  """
+
+  name: str
+  factory: Callable[..., Detector]
+  label: str
+  needs: tuple[Need, ...] = ()
+  heads: tuple[str, ...] | None = None
+  fit_on: Literal["training", "held_out"] | None = None
+
+  @property
+  def is_free(self) -> bool:
+    """Whether it costs nothing beside the forward pass: it needs the logits alone, and no fit."""
+    return not self.needs and self.fit_on is None
+
+
+# Of heads whose logits grow with the evidence for a class. Unnormalised distances do not: with
+# IsoMax these rank upside down.
+_EVIDENCE = ("softmax", "isomax_plus", "dismax")
+_LINEAR = ("softmax",)
+
+DETECTORS = Registry(
+  "detector",
+  "isomax_jax.detectors:DETECTORS",
+  [
+    DetectorEntry("maximum_probability", partial(from_logits, scores.log_odds), "MPS"),
+    DetectorEntry("entropic_score", partial(from_logits, scores.entropic_score), "ES"),
+    DetectorEntry(
+      "max_logit", partial(from_logits, scores.max_logit), "max logit", heads=_EVIDENCE
+    ),
+    DetectorEntry("energy", partial(from_logits, scores.energy), "energy", heads=_EVIDENCE),
+    DetectorEntry("mmles", partial(from_logits, scores.mmles), "MMLES", heads=_EVIDENCE),
+    DetectorEntry("ash", ash, "ASH", ("features",), _EVIDENCE),
+    DetectorEntry("dice", dice, "DICE", ("features", "linear head"), _LINEAR, "training"),
+    DetectorEntry("gen", gen, "GEN"),
+    DetectorEntry("gradnorm", gradnorm, "GradNorm", ("features",)),
+    DetectorEntry("kl_matching", kl_matching, "KL matching", fit_on="training"),
+    DetectorEntry("knn", knn, "kNN", ("features",), fit_on="training"),
+    DetectorEntry(
+      "mahalanobis", mahalanobis, "Mahalanobis", ("stages", "pixels"), fit_on="training"
+    ),
+    DetectorEntry("odin", odin, "ODIN", ("pixels",)),
+    DetectorEntry("react", react, "ReAct", ("features",), _EVIDENCE, "training"),
+    DetectorEntry(
+      "relative_mahalanobis", relative_mahalanobis, "relative Mahalanobis", ("features",),
+      fit_on="training",
+    ),
+    DetectorEntry("she", she, "SHE", ("features",), fit_on="training"),
+    DetectorEntry("vim", vim, "ViM", ("features", "linear head"), _LINEAR, "training"),
+  ],
+)  # fmt: skip
+"""Detectors by name; ``DETECTORS.register(DetectorEntry(...))`` adds one."""
 
 
 def create_detector(name: str) -> Detector:
@@ -57,5 +108,4 @@ def create_detector(name: str) -> Detector:
     >>> print(detector.score((), None, None, outputs).round(3))
     [-0.693 -0.001]
   """
-  _checks.one_of("detector", name, DETECTORS)
-  return DETECTORS[name]()
+  return DETECTORS.find(name).factory()

@@ -4,12 +4,15 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from isomax_jax import _checks
 from isomax_jax._devices import local_job_devices
+from isomax_jax.detectors import Classifier
+from isomax_jax.typing import Outputs
 
 
 def predict(
@@ -97,3 +100,26 @@ def place(constants: Any, batch: Any) -> tuple[Any, Any]:
     jax.device_put(constants, NamedSharding(mesh, PartitionSpec())),
     jax.device_put(batch, NamedSharding(mesh, PartitionSpec("data"))),
   )
+
+
+@jax.jit
+def forward(classifier: Classifier, images: jax.Array) -> Outputs:
+  """Return a classifier's outputs for stored images, or pixels: what :func:`predict` takes.
+
+  Example:
+    >>> from jax.tree_util import Partial
+    >>> classifier = Classifier(Partial(lambda x: Outputs(x, x)), None, {})
+    >>> predict(forward, classifier, np.array([[0, 255]], np.uint8)).logits
+    array([[0., 1.]], dtype=float32)
+  """
+  return classifier.outputs(to_pixels(images))
+
+
+def to_pixels(images: jax.Array) -> jax.Array:
+  """Turn stored images, uint8, into pixels of [0, 1]; leave all else as it is.
+
+  Example:
+    >>> print(to_pixels(jnp.array([0, 255], jnp.uint8)), to_pixels(jnp.array([0.0, 0.5])))
+    [0. 1.] [0.  0.5]
+  """
+  return images.astype(jnp.float32) / 255 if images.dtype == jnp.uint8 else images

@@ -20,8 +20,8 @@ from isomax_jax.detectors import (
   odin_score,
   stage_scores,
 )
-from isomax_jax.evaluation.benchmark import Fitted, ScoredSet, to_pixels
-from isomax_jax.evaluation.predict import predict
+from isomax_jax.evaluation.measure import Fitted, ScoredSet
+from isomax_jax.evaluation.predict import predict, to_pixels
 from isomax_jax.metrics import auroc, tnr_at_tpr
 
 ADVERSARIAL = "adversarial"

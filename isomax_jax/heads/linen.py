@@ -29,8 +29,6 @@ class SoftmaxHead(nn.Module):
   """
 
   num_classes: int
-  # What the cross-entropy multiplies the logits by in training.
-  entropic_scale = 1.0
 
   @nn.compact
   def __call__(self, features: Features) -> Logits:
@@ -62,7 +60,6 @@ class IsoMaxHead(nn.Module):
   """
 
   num_classes: int
-  entropic_scale = 10.0
 
   @nn.compact
   def __call__(self, features: Features) -> Logits:
@@ -88,7 +85,6 @@ class IsoMaxPlusHead(nn.Module):
   """
 
   num_classes: int
-  entropic_scale = 10.0
 
   @nn.compact
   def __call__(self, features: Features) -> Logits:
@@ -115,7 +111,6 @@ class DisMaxHead(nn.Module):
   """
 
   num_classes: int
-  entropic_scale = 10.0
 
   @nn.compact
   def __call__(self, features: Features) -> Logits:
@@ -124,11 +119,3 @@ class DisMaxHead(nn.Module):
     prototypes = self.param("prototypes", nn.initializers.normal(1.0), shape)
     distance_scale = self.param("distance_scale", nn.initializers.ones, ())
     return dismax_logits(features, prototypes, distance_scale)
-
-
-HEADS = {
-  "dismax": DisMaxHead,
-  "isomax": IsoMaxHead,
-  "isomax_plus": IsoMaxPlusHead,
-  "softmax": SoftmaxHead,
-}

@@ -29,8 +29,6 @@ class SoftmaxHead(nnx.Module):
     (8, 10)
   """
 
-  entropic_scale = 1.0
-
   def __init__(self, num_features: int, num_classes: int, *, rngs: nnx.Rngs):
     bound = num_features**-0.5
     shape = (num_features, num_classes)
@@ -60,8 +58,6 @@ class IsoMaxHead(nnx.Module):
     (8, 10)
   """
 
-  entropic_scale = 10.0
-
   def __init__(self, num_features: int, num_classes: int, *, rngs: nnx.Rngs):
     del rngs
     self.prototypes = nnx.Param(jnp.zeros((num_classes, num_features)))
@@ -87,8 +83,6 @@ class IsoMaxPlusHead(nnx.Module):
     (8, 10)
   """
 
-  entropic_scale = 10.0
-
   def __init__(self, num_features: int, num_classes: int, *, rngs: nnx.Rngs):
     self.prototypes = nnx.Param(jax.random.normal(rngs.params(), (num_classes, num_features)))
     self.distance_scale = nnx.Param(jnp.ones(()))
@@ -113,8 +107,6 @@ class DisMaxHead(nnx.Module):
     >>> head(jnp.ones((8, 64))).shape
     (8, 10)
   """
-
-  entropic_scale = 10.0
 
   def __init__(self, num_features: int, num_classes: int, *, rngs: nnx.Rngs):
     self.prototypes = nnx.Param(jax.random.normal(rngs.params(), (num_classes, num_features)))

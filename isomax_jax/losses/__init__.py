@@ -1,4 +1,11 @@
-"""Logits and losses as pure functions: arrays in, one value an example out."""
+"""Logits and losses as pure functions: arrays in, one value an example out.
+
+The IsoMax loss is two of these functions, ``scaled_cross_entropy(isomax_logits(features,
+prototypes), labels)``; IsoMax+ and DisMax put their own logits in the place of IsoMax's.
+
+The default entropic scale, 10, is for such distances. Logits of a linear layer want
+``entropic_scale=1``: at 10 their cross-entropy trains another, much sharper classifier.
+"""
 
 from isomax_jax.losses._cross_entropy import scaled_cross_entropy as scaled_cross_entropy
 from isomax_jax.losses._dismax import dismax_logits as dismax_logits

@@ -6,12 +6,12 @@ from jaxtyping import Array, Float
 
 from isomax_jax import _checks
 from isomax_jax._arrays import is_class, value_of_class
-from isomax_jax.typing import Labels, Logits, Scores
+from isomax_jax.typing import Labels, Logits, Loss
 
 
 def scaled_cross_entropy(
   logits: Logits, labels: Labels, *, entropic_scale: Float[Array, ""] | float = 10.0
-) -> Scores:
+) -> Loss:
   r"""Compute the cross-entropy of logits multiplied by the entropic scale.
 
   .. math:: -\log \operatorname{softmax}(E_s L)_y = \log \bigl(1 + e^{-m}\bigr), \qquad

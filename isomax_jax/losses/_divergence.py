@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from isomax_jax import _checks
-from isomax_jax.typing import Logits, Scores
+from isomax_jax.typing import Logits, Loss
 
 
 def scaled_divergence(
@@ -13,7 +13,7 @@ def scaled_divergence(
   targets: Float[Array, "*batch classes"],
   *,
   entropic_scale: Float[Array, ""] | float = 10.0,
-) -> Scores:
+) -> Loss:
   r"""Compute the Kullback-Leibler divergence of target distributions from scaled logits.
 
   .. math:: \textstyle\sum_j t_j \bigl(\log t_j - \log \operatorname{softmax}(E_s L)_j\bigr)

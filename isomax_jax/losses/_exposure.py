@@ -5,10 +5,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from isomax_jax import _checks
-from isomax_jax.typing import Logits, Scores
+from isomax_jax.typing import Logits, Loss
 
 
-def outlier_exposure(logits: Logits, *, entropic_scale: Float[Array, ""] | float = 10.0) -> Scores:
+def outlier_exposure(logits: Logits, *, entropic_scale: Float[Array, ""] | float = 10.0) -> Loss:
   r"""Compute the cross-entropy of outliers' logits with the uniform distribution.
 
   .. math:: -\tfrac 1 C \textstyle\sum_j \log \operatorname{softmax}(E_s L)_j

@@ -2,8 +2,9 @@
 
 from isomax_jax.models.densenet import DenseNet as DenseNet
 from isomax_jax.models.densenet import DenseNetBC100 as DenseNetBC100
-from isomax_jax.models.factory import MODELS as MODELS
-from isomax_jax.models.factory import create_model as create_model
+from isomax_jax.models.registry import MODELS as MODELS
+from isomax_jax.models.registry import NetworkEntry as NetworkEntry
+from isomax_jax.models.registry import create_model as create_model
 from isomax_jax.models.resnet import ResNet as ResNet
 from isomax_jax.models.resnet import ResNet34 as ResNet34
 from isomax_jax.models.resnet import ResNetSmall as ResNetSmall

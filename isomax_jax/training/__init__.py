@@ -1,22 +1,28 @@
-"""Training: configuration, the one step, how it is spread over devices, and the loop."""
+"""Training: configuration, objectives, the one step, how it is spread over devices, the loop."""
 
 from isomax_jax.training.config import DataConfig as DataConfig
 from isomax_jax.training.config import ModelConfig as ModelConfig
-from isomax_jax.training.config import ObjectiveConfig as ObjectiveConfig
 from isomax_jax.training.config import OptimConfig as OptimConfig
 from isomax_jax.training.config import RunConfig as RunConfig
 from isomax_jax.training.config import TrainConfig as TrainConfig
 from isomax_jax.training.config import differences as differences
 from isomax_jax.training.config import from_json as from_json
 from isomax_jax.training.config import to_json as to_json
-from isomax_jax.training.noise import low_frequency_noise as low_frequency_noise
+from isomax_jax.training.objectives import OBJECTIVES as OBJECTIVES
+from isomax_jax.training.objectives import Acet as Acet
+from isomax_jax.training.objectives import Classification as Classification
+from isomax_jax.training.objectives import FractionalProbability as FractionalProbability
 from isomax_jax.training.objectives import Losses as Losses
 from isomax_jax.training.objectives import Network as Network
 from isomax_jax.training.objectives import Objective as Objective
+from isomax_jax.training.objectives import ObjectiveConfig as ObjectiveConfig
+from isomax_jax.training.objectives import OutlierExposure as OutlierExposure
 from isomax_jax.training.objectives import adversarial_confidence as adversarial_confidence
 from isomax_jax.training.objectives import classification as classification
+from isomax_jax.training.objectives import create_objective_config as create_objective_config
 from isomax_jax.training.objectives import exposure as exposure
 from isomax_jax.training.objectives import fractional_probability as fractional_probability
+from isomax_jax.training.objectives import low_frequency_noise as low_frequency_noise
 from isomax_jax.training.state import TrainState as TrainState
 from isomax_jax.training.state import create_state as create_state
 from isomax_jax.training.step import train_step as train_step

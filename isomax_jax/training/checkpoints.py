@@ -7,8 +7,7 @@ import json
 import logging
 import shutil
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping
-from functools import partial
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -74,10 +73,6 @@ class Checkpoints:
     read_only: bool = False,
   ):
     check_directory(directory, read_only=read_only)
-    # What Orbax logs of a failed save is raised as well, and what its tasks raise together, once.
-    for logger in ("absl", "asyncio"):
-      logging.getLogger(logger).setLevel(logging.CRITICAL)
-    _ignore_abandoned_transfers()
     self.keep_best = keep_best
     self._directory = Path(directory).absolute()
     self._saving: int | None = None
@@ -314,19 +309,24 @@ class Checkpoints:
       ) from error
 
 
-def _ignore_abandoned_transfers() -> None:
-  """Show no traceback of each read or write that Orbax abandons when another one fails."""
+def silence() -> None:
+  """Show neither what Orbax logs of a failed save, which is raised too, nor transfers it abandons.
+
+  It changes loggers and a hook of the process: for programs, such as the command line, and not for
+  whoever imports the library.
+  """
+  for logger in ("absl", "asyncio"):
+    logging.getLogger(logger).setLevel(logging.CRITICAL)
   report = sys.unraisablehook
-  if getattr(report, "func", None) is not _report_unless_abandoned:
-    sys.unraisablehook = partial(_report_unless_abandoned, report)
 
+  def report_unless_abandoned(unraisable: Any) -> None:
+    error = unraisable.exc_value
+    # A write comes back to an event loop that was closed when the failure was raised; a read makes
+    # an error of its own of being thrown away.
+    if str(error) != "Event loop is closed" and not isinstance(error.__cause__, GeneratorExit):
+      report(unraisable)
 
-def _report_unless_abandoned(report: Callable[[Any], None], unraisable: Any) -> None:
-  error = unraisable.exc_value
-  # A write comes back to an event loop that was closed when the failure was raised; a read makes an
-  # error of its own of being thrown away.
-  if str(error) != "Event loop is closed" and not isinstance(error.__cause__, GeneratorExit):
-    report(unraisable)
+  sys.unraisablehook = report_unless_abandoned
 
 
 def _check_space(directory: Path, arrays: Any) -> None:

@@ -1,16 +1,24 @@
-"""What a run is: frozen dataclasses, checked as they are made.
+"""The configuration of a run: frozen dataclasses, checked as they are made.
 
 ``data``, ``model``, ``objective``, ``optim`` and ``seed`` decide what comes out; ``run`` only how
 it is computed, so a run may be resumed with another ``run`` but not with other others.
 """
 
 import dataclasses
-from typing import Any, Literal, get_type_hints
+from collections.abc import Callable
+from typing import Any, Literal, TypeVar, get_type_hints
 
 from isomax_jax import _checks
 from isomax_jax.heads import HEADS
 from isomax_jax.models import MODELS
-from isomax_jax.models.factory import check_zero_init_residual
+from isomax_jax.models.registry import check_zero_init_residual
+from isomax_jax.training.objectives import (
+  Classification,
+  ObjectiveConfig,
+  create_objective_config,
+)
+
+T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,65 +46,25 @@ class ModelConfig:
   """The network and its head."""
 
   name: str = "small_cnn"
-  """Network: small_cnn, resnet_small, resnet34, densenet_bc_100 or wide_resnet_28_10."""
+  """Network."""
   head: str = "isomax"
-  """Head: softmax, isomax, isomax_plus or dismax."""
+  """Head."""
   entropic_scale: float | None = None
-  """Factor of the logits in training only. None: 10 for distances, 1 for softmax."""
+  """Factor of the logits in training only. None: the head's own, 10 for distances."""
   dtype: Literal["float32", "bfloat16"] = "float32"
   """Dtype of the computation; parameters, statistics, head and loss stay float32."""
   zero_init_residual: bool = False
   """resnet34, resnet_small: the last BatchNorm scale of every residual block starts at zero."""
 
   def __post_init__(self):
-    _checks.one_of("model.name", self.name, MODELS)
-    _checks.one_of("model.head", self.head, HEADS)
+    MODELS.find(self.name, argument="model.name")
+    head = HEADS.find(self.head, argument="model.head")
     _checks.one_of("model.dtype", self.dtype, ("float32", "bfloat16"))
     if self.zero_init_residual:
       check_zero_init_residual("model.zero_init_residual", self.name)
     if self.entropic_scale is None:
-      object.__setattr__(self, "entropic_scale", HEADS[self.head].entropic_scale)
+      object.__setattr__(self, "entropic_scale", head.entropic_scale)
     _checks.positive("model.entropic_scale", self.entropic_scale)
-
-
-# Each objective and the options that are its own.
-OBJECTIVES = {
-  "classification": (),
-  "fractional_probability": (),
-  "outlier_exposure": ("outliers", "outlier_weight"),
-  "acet": ("epsilon", "steps"),
-}
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ObjectiveConfig:
-  """What training minimises."""
-
-  name: str = "classification"
-  """Objective: classification, fractional_probability, outlier_exposure or acet."""
-  outliers: str | None = None
-  """outlier_exposure: set of the outliers, maybe with classes; it is not unknown afterwards."""
-  outlier_weight: float = 0.5
-  """outlier_exposure: weight of the outliers' loss."""
-  epsilon: float = 0.3
-  """acet: how far the search may change a pixel of [0, 1]."""
-  steps: int = 40
-  """acet: steps of the search, each a forward and a backward pass."""
-
-  def __post_init__(self):
-    _checks.one_of("objective.name", self.name, OBJECTIVES)
-    for owner, options in OBJECTIVES.items():
-      for option in options:
-        value = getattr(self, option)
-        if owner != self.name and value != getattr(type(self), option):
-          raise ValueError(
-            f"objective.{option} is an option of {owner}, got {value!r} with {self.name}"
-          )
-    if self.outliers is None and "outliers" in OBJECTIVES[self.name]:
-      raise ValueError(f"objective.outliers must name a set for {self.name}, got None")
-    _checks.positive("objective.outlier_weight", self.outlier_weight)
-    _checks.positive("objective.epsilon", self.epsilon)
-    _checks.count("objective.steps", self.steps)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -179,7 +147,7 @@ class TrainConfig:
   """The training set."""
   model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
   """The network."""
-  objective: ObjectiveConfig = dataclasses.field(default_factory=ObjectiveConfig)
+  objective: ObjectiveConfig = dataclasses.field(default_factory=Classification)
   """What is minimised; docs/method.md explains each."""
   optim: OptimConfig = dataclasses.field(default_factory=OptimConfig)
   """The optimiser."""
@@ -202,11 +170,14 @@ def to_json(config: TrainConfig) -> dict[str, Any]:
     >>> to_json(TrainConfig())["model"]["head"]
     'isomax'
   """
-  return dataclasses.asdict(config)
+  values = dataclasses.asdict(config)
+  return {**values, "objective": {"name": config.objective.name, **values["objective"]}}
 
 
 def from_json(values: dict[str, Any]) -> TrainConfig:
   """Make a config from what :func:`to_json` gave.
+
+  An objective may hold the options of all others, at their defaults, as older ones do.
 
   Raises:
     ValueError: If a section or an option is unknown or a value does not pass its check.
@@ -216,31 +187,53 @@ def from_json(values: dict[str, Any]) -> TrainConfig:
     1.0
   """
   sections = {
-    "data": DataConfig, "model": ModelConfig, "objective": ObjectiveConfig, "optim": OptimConfig,
-    "run": RunConfig,
-  }  # fmt: skip
+    "data": _from_fields(DataConfig),
+    "model": _from_fields(ModelConfig),
+    "objective": _objective,
+    "optim": _from_fields(OptimConfig),
+    "run": _from_fields(RunConfig),
+  }
   arguments = {
-    name: _section(sections[name], name, value) if name in sections else value
+    name: _section(name, value, sections[name]) if name in sections else value
     for name, value in values.items()
   }
-  return _section(TrainConfig, "config", arguments)
+  return _section("config", arguments, _from_fields(TrainConfig))
 
 
-def _section(cls: type, name: str, values: Any) -> Any:
+def _section(name: str, values: Any, make: Callable[..., T]) -> T:
   if not isinstance(values, dict):
     raise ValueError(f"{name} must be an object, got {values!r}")
-  fields = {field.name: field for field in dataclasses.fields(cls)}
-  unknown = sorted(set(values) - set(fields))
-  if unknown:
-    raise ValueError(f"unknown options in {name}: {', '.join(unknown)}; known: {', '.join(fields)}")
   values = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
   try:
-    section = cls(**values)
+    section = make(name, values)
   except TypeError as error:
     raise ValueError(f"{name} holds a value of the wrong type: {error}") from error
-  for field, expected in get_type_hints(cls).items():
-    _checks.typed(f"{name}.{field}", getattr(section, field), expected)
+  expected = get_type_hints(type(section))
+  for field in dataclasses.fields(section):
+    _checks.typed(f"{name}.{field.name}", getattr(section, field.name), expected[field.name])
   return section
+
+
+def _from_fields(cls: type[T]) -> Callable[[str, dict[str, Any]], T]:
+  """Return the function of a section's name and values to an instance of its class."""
+  fields = [field.name for field in dataclasses.fields(cls)]
+
+  def make(name: str, values: dict[str, Any]) -> T:
+    unknown = sorted(set(values) - set(fields))
+    if unknown:
+      raise ValueError(
+        f"unknown options in {name}: {', '.join(unknown)}; known: {', '.join(fields)}"
+      )
+    return cls(**values)
+
+  return make
+
+
+def _objective(name: str, values: dict[str, Any]) -> ObjectiveConfig:
+  del name
+  options = {"name": Classification.name, **values}
+  _checks.typed("objective.name", options["name"], str)
+  return create_objective_config(options.pop("name"), options)
 
 
 def differences(config: TrainConfig, other: TrainConfig) -> list[str]:
@@ -251,12 +244,12 @@ def differences(config: TrainConfig, other: TrainConfig) -> list[str]:
     ['seed: 0 != 1']
   """
   lines = []
+  ours, theirs = to_json(config), to_json(other)
   for section in ("data", "model", "objective", "optim"):
-    ours, theirs = getattr(config, section), getattr(other, section)
-    for field in dataclasses.fields(ours):
-      a, b = getattr(ours, field.name), getattr(theirs, field.name)
-      if a != b:
-        lines.append(f"{section}.{field.name}: {a!r} != {b!r}")
+    for option, a in ours[section].items():
+      # Of two objectives that differ, the names say it.
+      if option in theirs[section] and a != (b := theirs[section][option]):
+        lines.append(f"{section}.{option}: {a!r} != {b!r}")
   if config.seed != other.seed:
     lines.append(f"seed: {config.seed} != {other.seed}")
   return lines

@@ -1,5 +1,6 @@
 """The train state."""
 
+from collections.abc import Mapping
 from typing import Any, Self
 
 import flax.linen as nn
@@ -7,6 +8,8 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax.training import train_state
+
+from isomax_jax.typing import Outputs
 
 
 class TrainState(train_state.TrainState):
@@ -47,17 +50,20 @@ class TrainState(train_state.TrainState):
 
 
 def initial_variables(
-  model: nn.Module, key: jax.Array, image_shape: tuple[int, int, int]
+  model: nn.Module, key: jax.Array, example_shape: tuple[int, ...]
 ) -> dict[str, Any]:
-  """Initialise parameters and statistics.
+  """Initialise parameters and statistics, and check that the network is one.
 
   Args:
     model: A network of :mod:`isomax_jax.models`.
     key: Random key of the initial parameters.
-    image_shape: Height, width and channels of an image.
+    example_shape: Shape of an example: height, width and channels of an image.
 
   Returns:
     The collections ``params`` and ``batch_stats``.
+
+  Raises:
+    ValueError: If the network does not give ``Outputs``, or its head is not where it has to be.
 
   Example:
     >>> from isomax_jax.models import create_model
@@ -66,15 +72,38 @@ def initial_variables(
     >>> shapes["params"]["head"]["prototypes"].shape
     (8, 64)
   """
-  initialise = jax.jit(lambda key, images: model.init(key, images, train=False))
-  return {"batch_stats": {}, **initialise(key, jnp.zeros((1, *image_shape)))}
+
+  @jax.jit
+  def initialise(key, examples):
+    outputs, variables = model.init_with_output(key, examples, train=False)
+    _check_network(model, outputs, variables)
+    return variables
+
+  return {"batch_stats": {}, **initialise(key, jnp.zeros((1, *example_shape)))}
+
+
+def _check_network(model: nn.Module, outputs: Any, variables: Mapping[str, Any]) -> None:
+  """Raise ValueError unless a network gives what detectors, and all that is kept of it, rest on."""
+  name = type(model).__name__
+  if not isinstance(outputs, Outputs):
+    raise ValueError(f"{name} must return isomax_jax.typing.Outputs, got {type(outputs).__name__}")
+  for field in ("features", "logits"):
+    shape = jnp.shape(getattr(outputs, field))
+    if len(shape) != 2 or shape[0] != 1:
+      raise ValueError(
+        f"{field} of {name} must have shape [batch, {field}], got {shape} of 1 image"
+      )
+  if "head" not in variables["params"]:
+    raise ValueError(
+      f"{name} must keep its head under the name 'head', got {', '.join(variables['params'])}"
+    )
 
 
 def create_state(
   model: nn.Module,
   optimizer: optax.GradientTransformation,
   key: jax.Array,
-  image_shape: tuple[int, int, int],
+  example_shape: tuple[int, ...],
   *,
   learning_rates: Any = (),
 ) -> TrainState:
@@ -84,7 +113,7 @@ def create_state(
     model: A network of :mod:`isomax_jax.models`.
     optimizer: An optax transformation.
     key: Random key of the initial parameters.
-    image_shape: Height, width and channels of an image.
+    example_shape: Shape of an example: height, width and channels of an image.
     learning_rates: What the optimiser's update takes as such, if it does.
 
   Returns:
@@ -99,7 +128,7 @@ def create_state(
   """
   return TrainState.create(
     apply_fn=model.apply,
-    **initial_variables(model, key, image_shape),
+    **initial_variables(model, key, example_shape),
     tx=optimizer,
     learning_rates=learning_rates,
   ).replace(step=jnp.zeros((), jnp.int32))

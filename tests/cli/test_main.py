@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from isomax_jax.cli.main import main
-from isomax_jax.evaluation import read_records
+from isomax_jax.reporting import read_records
 from tests.absent import without
 
 

@@ -16,7 +16,7 @@ def prepare(capsys, monkeypatch, tmp_path):
     "tiny_imagenet_resize/nearest": {"test": 12},
     "tiny_imagenet_resize/antialiased": {"test": 12},
   }.items():
-    monkeypatch.setitem(SPECS, name, dataclasses.replace(SPECS[name], splits=splits))
+    monkeypatch.setitem(SPECS._entries, name, dataclasses.replace(SPECS[name], splits=splits))
 
   def run(*arguments):
     capsys.readouterr()

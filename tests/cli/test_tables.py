@@ -4,8 +4,8 @@ import pytest
 from rich.table import Table
 
 from isomax_jax.cli._tables import benchmark_tables
-from isomax_jax.evaluation import Record
-from isomax_jax.evaluation.records import DETECTION
+from isomax_jax.reporting import Record
+from isomax_jax.reporting.records import DETECTION
 
 
 def record(**values):

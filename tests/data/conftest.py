@@ -23,7 +23,7 @@ def shrink(monkeypatch):
   """Give a set's description other numbers of images, those of a miniature archive."""
 
   def set_splits(name, **splits):
-    monkeypatch.setitem(SPECS, name, dataclasses.replace(SPECS[name], splits=splits))
+    monkeypatch.setitem(SPECS._entries, name, dataclasses.replace(SPECS[name], splits=splits))
 
   return set_splits
 

@@ -29,7 +29,7 @@ CIFAR10 = ChannelStatistics(mean=(0.491, 0.482, 0.446), std=(0.247, 0.243, 0.261
 
 def with_normalization(normalization, channels=3):
   spec = get_spec("mnist_5k")
-  return dataclasses.replace(spec, image_shape=(5, 7, channels), normalization=normalization)
+  return dataclasses.replace(spec, example_shape=(5, 7, channels), normalization=normalization)
 
 
 class TransformedTest(chex.TestCase):

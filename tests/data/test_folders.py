@@ -22,7 +22,7 @@ def test_description(tree):
   spec = folders.describe(NAME, tree)
   assert spec.class_names == ("ant", "bee", "wasp")
   assert spec.splits == {"train": 5, "validation": 1, "test": 6}
-  assert (spec.image_shape, spec.crop_padding, spec.flip) == ((8, 8, 3), 1, False)
+  assert (spec.example_shape, spec.crop_padding, spec.flip) == ((8, 8, 3), 1, False)
 
 
 @pytest.mark.parametrize(

@@ -153,7 +153,7 @@ def test_read_back_whole_and_kept_decoded(data_dir):
   for name in ("mnist_5k", "photos"):
     folder = data_dir / name / "1.0.0"
     for split in SPECS[name].splits:
-      stored = open_split(name, split, data_dir=data_dir).read_all()
+      stored = open_split(name, split, data_dir=data_dir).read(slice(None))
       np.testing.assert_array_equal(np.load(folder / f"{split}-images.npy"), stored.images)
       np.testing.assert_array_equal(np.load(folder / f"{split}-labels.npy"), stored.labels)
 
@@ -246,7 +246,7 @@ def test_full_disk(limit, tmp_path):
 
 def test_other_number_of_examples_is_refused(tmp_path, monkeypatch):
   spec = dataclasses.replace(SPECS["photos"], splits={"test": 661})
-  monkeypatch.setitem(SPECS, "photos", spec)
+  monkeypatch.setitem(SPECS._entries, "photos", spec)
   message = r"^photos must have the splits {'test': 661}, got {'test': 660}$"
   with pytest.raises(ValueError, match=message):
     prepare("photos", data_dir=tmp_path)

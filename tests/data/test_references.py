@@ -35,7 +35,7 @@ def test_reference_is_read_back(order, count):
 
 def test_reference_to_a_configuration(monkeypatch):
   spec = dataclasses.replace(SPECS["letters"], name="letters/bold")
-  monkeypatch.setitem(SPECS, spec.name, spec)
+  monkeypatch.setitem(SPECS._entries, spec.name, spec)
   assert parse_reference("letters/bold:0,1") == Reference("letters/bold", (0, 1))
 
 

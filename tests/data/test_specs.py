@@ -31,7 +31,7 @@ def test_known_sets():
 )
 def test_training_sets_of_the_paper(name, classes, splits, mean, std):
   spec = SPECS[name]
-  assert spec.image_shape == CIFAR_SHAPE
+  assert spec.example_shape == CIFAR_SHAPE
   assert len(spec.class_names) == classes
   assert (spec.splits["train"], spec.splits["test"]) == splits
   assert spec.normalization == ChannelStatistics(mean, std)
@@ -39,7 +39,7 @@ def test_training_sets_of_the_paper(name, classes, splits, mean, std):
 
 
 def test_unknown_sets_of_the_paper():
-  others = [spec for spec in SPECS.values() if spec.image_shape == CIFAR_SHAPE][3:]
+  others = [spec for spec in SPECS.values() if spec.example_shape == CIFAR_SHAPE][3:]
   assert len(others) == 6
   for spec in others:
     assert (spec.role, spec.splits) == ("out", {"test": 10_000})
@@ -92,5 +92,5 @@ def test_configurations_are_known_too(name):
 
 def test_noise_of_any_shape():
   spec = get_spec("gaussian_noise/28x20x1")
-  assert (spec.name, spec.image_shape) == ("gaussian_noise/28x20x1", (28, 20, 1))
+  assert (spec.name, spec.example_shape) == ("gaussian_noise/28x20x1", (28, 20, 1))
   assert spec.splits == {"test": 10_000}

@@ -97,7 +97,9 @@ def test_threads_end_with_the_stream(digits):
 
 def test_bad_image_ends_the_stream(digits):
   stored = digits[1]
-  bad = dataclasses.replace(stored, spec=dataclasses.replace(stored.spec, image_shape=(28, 28, 3)))
+  bad = dataclasses.replace(
+    stored, spec=dataclasses.replace(stored.spec, example_shape=(28, 28, 3))
+  )
   message = r"^mnist_5k train, example [0-9]+: image must be uint8 \(28, 28, 3\), got uint8"
   with pytest.raises(ValueError, match=message):
     next(stream.draws(bad, batch_size=BATCH, seed=SEED))

@@ -76,7 +76,7 @@ every_case = pytest.mark.parametrize(("name", "head"), CASES)
 
 @every_detector
 def test_a_factory_of_keywords_makes_a_pair_of_functions(name):
-  for option in inspect.signature(DETECTORS[name]).parameters.values():
+  for option in inspect.signature(DETECTORS[name].factory).parameters.values():
     assert option.kind is option.KEYWORD_ONLY
     assert option.default is not option.empty
   detector = create_detector(name)

@@ -7,7 +7,7 @@ from jax.tree_util import Partial
 
 from isomax_jax.detectors import Classifier, mahalanobis, odin, stage_scores
 from isomax_jax.evaluation import tuning
-from isomax_jax.evaluation.benchmark import Fitted, ScoredSet
+from isomax_jax.evaluation.measure import Fitted, ScoredSet
 from isomax_jax.evaluation.tuning import Candidate, adversarial_examples, tune
 from tests.detectors import tiny
 

@@ -4,20 +4,23 @@ from sklearn.metrics import roc_auc_score
 
 from experiments import calibration
 from isomax_jax import data
-from isomax_jax.evaluation import read_run
-from isomax_jax.jobs.trained import load_trained
+from isomax_jax.evaluation.measure import pass_through
+from isomax_jax.reporting import read_results
+from isomax_jax.runs import load
 from tests import oracles
 
 
 def test_a_run_is_measured_at_its_temperature_too(trained_run, digits_dir):
-  records = calibration.measure_run(trained_run, data_dir=digits_dir)
+  records = calibration.measure_calibrated(trained_run, data_dir=digits_dir)
   values = {(r.detector, r.out_set, r.metric): r.value for r in records}
-  temperature = read_run(trained_run).decision["temperature"]
+  temperature = read_results(trained_run).decision["temperature"]
   assert values[None, None, "temperature"] == temperature
   known = data.load("mnist_5k", "test", classes=(0, 1, 2, 3), data_dir=digits_dir)
   letters = data.load("letters", "test", data_dir=digits_dir)
-  trained = load_trained(trained_run)
-  logits = [np.float64(trained.score(*examples).outputs.logits) for examples in (known, letters)]
+  classifier = load(trained_run).classifier
+  logits = [
+    np.float64(pass_through(classifier, examples).outputs.logits) for examples in (known, letters)
+  ]
   is_known = np.repeat([1, 0], [len(each) for each in logits])
   logits = np.concatenate(logits)
   for name, score in (
@@ -37,4 +40,4 @@ def test_a_run_without_a_temperature_is_refused(tmp_path):
     '{"data": {"name": "mnist_5k"}, "seed": 0, "model": {"name": "small_cnn", "head": "isomax"}}'
   )
   with pytest.raises(ValueError, match=r"has no decision\.json, so there is no temperature$"):
-    calibration.measure_run(tmp_path, data_dir=None)
+    calibration.measure_calibrated(tmp_path, data_dir=None)

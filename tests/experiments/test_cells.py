@@ -17,10 +17,10 @@ from experiments.cells import Cell, get_config, key_of_cell, key_of_record
 from experiments.runner import run_name
 from isomax_jax.data import get_spec
 from isomax_jax.detectors import DETECTORS
-from isomax_jax.evaluation import Record
-from isomax_jax.evaluation.records import DISPLAY_NAMES
+from isomax_jax.heads import HEADS
 from isomax_jax.models import MODELS
-from isomax_jax.training import ModelConfig, ObjectiveConfig, TrainConfig
+from isomax_jax.reporting import Record
+from isomax_jax.training import Acet, Classification, ModelConfig, OutlierExposure, TrainConfig
 
 ACET = "softmax-acet+maximum_probability"
 EXPERIMENTS = {
@@ -124,11 +124,11 @@ def test_tables_and_figure_share_their_trainings():
     for table in (table1, table2, table3)
     for cell in table.CELLS
   }  # fmt: skip
-  plain = {config for config in of_tables if config.objective == ObjectiveConfig()}
+  plain = {config for config in of_tables if config.objective == Classification()}
   assert len(plain) == 2 * 3 * 2
   # ACET's numbers are of one network.
   acet = {(c.model.name, c.model.head, c.objective) for c in of_tables - plain}
-  assert acet == {("resnet34", "softmax", ObjectiveConfig(name="acet"))}
+  assert acet == {("resnet34", "softmax", Acet())}
   assert len(of_tables - plain) == 3
   of_figure = {figure1.EXPERIMENT.get_config(cell) for cell in figure1.CELLS}
   assert len(of_figure) == 4
@@ -143,7 +143,7 @@ def test_the_small_study_is_the_paper_with_another_network_and_fewer_epochs():
 
 def test_methods_have_short_names():
   names = {name for place in [*table1.PAPER, *table2.PAPER] for name in place[3].split("+")}
-  assert names - {"softmax-acet"} <= set(DISPLAY_NAMES)
+  assert names - {"softmax-acet"} <= {*HEADS, *DETECTORS}
 
 
 def test_names_mention_an_objective_that_is_no_classification():
@@ -156,7 +156,7 @@ def test_names_mention_an_objective_that_is_no_classification():
     "cifar10-resnet34-softmax-es1-300epochs-seed0",
     "cifar10-resnet34-softmax-es1-acet-300epochs-seed0",
   ]
-  exposed = ObjectiveConfig(name="outlier_exposure", outliers="letters:0,1")
+  exposed = OutlierExposure(outliers="letters:0,1")
   name = run_name(TrainConfig(objective=exposed))
   assert name == "mnist_5k-small_cnn-isomax-es10-outlier_exposure-letters_0_1-300epochs-seed0"
 

@@ -3,8 +3,8 @@ import pytest
 
 from experiments import figures, small_cifar
 from experiments.score_histograms import ScoreHistogram
-from isomax_jax.evaluation import Record
 from isomax_jax.heads import HEADS
+from isomax_jax.reporting import Record
 
 
 @pytest.fixture(scope="module")

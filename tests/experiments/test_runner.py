@@ -15,8 +15,8 @@ import pytest
 from experiments import runner
 from experiments.cells import select
 from isomax_jax.detectors import Unsupported
-from isomax_jax.evaluation import append_records, read_records, tuning
-from isomax_jax.jobs import pool
+from isomax_jax.evaluation import tuning
+from isomax_jax.reporting import append_records, read_records
 from isomax_jax.training.checkpoints import Checkpoints
 from isomax_jax.training.interruption import listen
 from tests.experiments import tiny
@@ -153,7 +153,7 @@ def test_steps_left_over_are_no_second_record_of_the_last_epoch(killed, monkeypa
     for step, split in steps.items()
   ]
   run = SimpleNamespace(config={"optim": {"batch_size": 64}}, metrics=lines)
-  monkeypatch.setattr(runner, "read_run", lambda run_dir: run)
+  monkeypatch.setattr(runner, "read_results", lambda run_dir: run)
   like = read_records(killed[0] / "tiny.jsonl")[0]
   records = runner._log_records(killed[0], like)
   assert [(r.checkpoint, r.metric, r.value, r.n_in) for r in records] == [
@@ -208,7 +208,7 @@ def test_options_are_tuned_as_the_experiment_says(killed, tmp_path, digits_dir, 
   before = read_records(tmp_path / "tiny.jsonl")
   cell = tiny.CELLS[1]._replace(detector="odin")
   monkeypatch.setattr(tuning, "ODIN_EPSILONS", (0.01, 0.1))
-  monkeypatch.setattr(pool, "run_jobs", run_here)
+  monkeypatch.setattr(runner, "run_jobs", run_here)
   experiment = tiny.EXPERIMENT._replace(tune_on="photos")
   runner.run(experiment, [cell], (0,), workdir=tmp_path, data_dir=digits_dir)
   added = read_records(tmp_path / "tiny.jsonl")[len(before) :]
@@ -225,7 +225,7 @@ def test_a_detector_that_a_network_cannot_have_stops_its_cell(
   workdir, _ = killed
   shutil.copytree(workdir, tmp_path, dirs_exist_ok=True)
   before = (tmp_path / "tiny.jsonl").read_bytes()
-  monkeypatch.setattr(pool, "run_jobs", run_here)
+  monkeypatch.setattr(runner, "run_jobs", run_here)
   cell = tiny.CELLS[3]._replace(detector="dice")
   with pytest.raises(Unsupported, match="dice"):
     runner.run(tiny.EXPERIMENT, [cell], (0,), workdir=tmp_path, data_dir=digits_dir)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from experiments.score_histograms import make_histograms, read_histograms, write_histograms
-from isomax_jax.evaluation import Run
+from isomax_jax.reporting import Results
 
 SPLITS = {"mnist_5k:0-7": "mnist_5k:8,9", "mnist_5k:2-9": "mnist_5k:0,1"}
 
@@ -21,7 +21,7 @@ def make_run(head, in_set, seed):
     "optim": {"epochs": 200},
   }  # fmt: skip
   scores = {"test": known, SPLITS[in_set]: unknown, "letters": unknown[1:]}
-  return Run(
+  return Results(
     path=Path(f"{head}-{in_set}-{seed}"),
     config=config,
     environment={"versions": {"jax": "0.10.2"}, "device": "cpu", "git_commit": "abc"},

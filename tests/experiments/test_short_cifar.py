@@ -11,9 +11,7 @@ from experiments import runner, short_cifar, table1
 from isomax_jax import metrics
 from isomax_jax.cli.main import main
 from isomax_jax.detectors import DETECTORS, create_detector
-from isomax_jax.evaluation import append_records, read_records
-from isomax_jax.jobs import pool
-from isomax_jax.jobs.measure import OF_LOGITS
+from isomax_jax.reporting import append_records, read_records
 from isomax_jax.training.interruption import listen
 from isomax_jax.typing import Outputs
 
@@ -29,6 +27,7 @@ def get_config(cell):
 
 TINY = short_cifar.EXPERIMENT._replace(cells=CELLS, get_config=get_config, epochs=2)
 NAME = "mnist_5k-small_cnn-isomax-es10-2epochs-seed0"
+FREE = {name for name, entry in DETECTORS.items() if entry.is_free}
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -44,7 +43,7 @@ def here(monkeypatch):
     with listen() as interruption, jax.default_device(jax.devices()[0]):
       return [run(job, report=report, interruption=interruption) for job in jobs]
 
-  monkeypatch.setattr(pool, "run_jobs", run_here)
+  monkeypatch.setattr(runner, "run_jobs", run_here)
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +119,7 @@ def test_scores_are_all_that_need_nothing_but_logits():
     except (AttributeError, TypeError, ValueError):
       continue
     of_logits.add(name)
-  assert set(short_cifar.DETECTORS) == of_logits == set(OF_LOGITS)
+  assert set(short_cifar.DETECTORS) == of_logits == FREE
 
 
 def test_trainings_are_the_papers_but_for_the_epochs():
@@ -193,7 +192,7 @@ def test_a_run_from_elsewhere_is_taken_once(sent_back, tmp_path, capsys):
       runner.main(TINY._replace(epochs=60), "", words)
     assert stop.value.code == 0
     outputs.append(capsys.readouterr().out)
-  count = 3 + 3 * len(OF_LOGITS) * len(OUT_SETS)
+  count = 3 + 3 * len(FREE) * len(OUT_SETS)
   assert f"{NAME}: {count} numbers added, 0 were there\n" in outputs[0]
   assert f"{NAME}: 0 numbers added, {count} were there\n" in outputs[1]
   records = read_records(tmp_path / "short_cifar.jsonl")

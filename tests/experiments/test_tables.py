@@ -4,7 +4,7 @@ import statistics
 import pytest
 
 from experiments import table1, table2, tables
-from isomax_jax.evaluation import Record, append_records, read_records
+from isomax_jax.reporting import Record, append_records, read_records
 
 
 @pytest.mark.parametrize(("file", "name"), list(tables.TABLES))

@@ -23,13 +23,21 @@ from isomax_jax.training.checkpoints import (
   _files_of,
   find_damage,
 )
+from isomax_jax.training.log import Tally
 from isomax_jax.training.optim import sgd
-from isomax_jax.training.tally import Tally
 from tests.fuzz.strategies import changed, damaged, fuzzed, json_files, read_or_refuse
+from tests.training.silence import silenced
 from tests.training.tiny import SHAPE, TinyNetwork
 
 STEP = 7
 NOTES = Tally(seconds=1.5, line_sums={"loss": 0.25}, line_steps=3).to_json()
+
+
+@pytest.fixture(autouse=True)
+def silent():
+  """What a failed read leaves behind is no warning: the failure itself is looked at."""
+  with silenced():
+    yield
 
 
 @pytest.fixture(scope="module")

@@ -18,10 +18,11 @@ from PIL import Image
 
 from isomax_jax.cli.main import main
 from isomax_jax.data import get_spec, prepare, spec_to_json
+from isomax_jax.data.examples import open_stored, read_split
 from isomax_jax.data.members import read_tar
-from isomax_jax.data.stored import open_stored, read_split
-from isomax_jax.evaluation import read_run
-from isomax_jax.jobs.setup import make_model, make_setup
+from isomax_jax.reporting import read_results
+from isomax_jax.runs.known_set import find_known_set
+from isomax_jax.runs.network import make_network
 from isomax_jax.training import DataConfig, TrainConfig, create_state, to_json
 from isomax_jax.training.checkpoints import MANIFEST, Checkpoints, _digest, _files_of
 from isomax_jax.training.optim import sgd
@@ -40,19 +41,19 @@ def whole(tmp_path_factory):
   """A run directory of a network that was never trained."""
   run_dir = tmp_path_factory.mktemp("whole") / "run"
   run_dir.mkdir()
-  setup = make_setup(CONFIG)
+  known = find_known_set(CONFIG)
   optimizer = sgd(CONFIG.optim)
-  model, shape = make_model(CONFIG, setup), setup.spec.image_shape
+  model, shape = make_network(CONFIG, known), known.spec.example_shape
   state = jax.eval_shape(lambda: create_state(model, optimizer, jax.random.key(0), shape))
   random = np.random.default_rng(0)
   state = jax.tree.map(lambda leaf: jnp.asarray(random.random(leaf.shape), leaf.dtype), state)
   with contextlib.closing(Checkpoints(run_dir / "checkpoints")) as checkpoints:
     checkpoints.save(state.replace(step=jnp.asarray(1, jnp.int32)), {})
   write_json(run_dir / "config.json", to_json(CONFIG))
-  write_json(run_dir / "data.json", spec_to_json(setup.spec))
+  write_json(run_dir / "data.json", spec_to_json(known.spec))
   decision = {
     "detector": "entropic_score", "threshold": -1.0, "tpr": 0.95, "temperature": 1.0,
-    "examples": 9, "class_names": setup.class_names,
+    "examples": 9, "class_names": known.class_names,
   }  # fmt: skip
   write_json(run_dir / "decision.json", decision)
   return run_dir
@@ -127,7 +128,6 @@ HOSTILE = {
   "detector that needs a fit": change("decision.json", detector="knn"),
   "threshold that is none": change("decision.json", threshold=float("nan")),
   "temperature of 0": change("decision.json", temperature=0),
-  "pickled scores": lambda run_dir: np.savez(run_dir / "scores.npz", **{"a|b": np.array([{}])}),
   "notes that are a list": forge("notes/metadata", b"[]" * 2),
   "metadata of nothing": forge("state/_METADATA", b"{}"),
   "nested metadata": forge("state/_METADATA", b"[" * 100_000),
@@ -151,6 +151,19 @@ def test_a_strangers_run_is_one_line_that_names_it(run_dir, digit, command, name
   assert "bug" not in line
   assert line.isprintable()
   assert len(line) < 1100
+
+
+def test_pickled_scores_are_refused_where_scores_are_read(run_dir, digit, command):
+  path = run_dir / "scores.npz"
+  np.savez(path, **{"a|b": np.array([{}])})
+  code, output, errors = command("report", run_dir)
+  assert (code, output) == (1, "")
+  (line,) = errors.splitlines()
+  assert line.startswith(f"isomax-jax: {path}: ")
+  assert "allow_pickle=False" in line
+  assert line.isprintable()
+  code, _, errors = command("predict", run_dir, digit)  # Which reads none.
+  assert (code, errors) == (0, "")
 
 
 @pytest.mark.slow
@@ -246,7 +259,7 @@ def test_no_reader_loads_a_pickle(run_dir, digit, command, tmp_path, no_pickle):
   spec = get_spec(name, data_dir=tmp_path)
   assert len(read_split(folder, spec, "test").images) == 6
   (folder / "decoded.json").unlink()
-  assert len(open_stored(folder, spec, "test").read_all().images) == 6
+  assert len(open_stored(folder, spec, "test").read(slice(None)).images) == 6
 
 
 @pytest.mark.parametrize("name", ["scores.npz", "examples.npz"])
@@ -257,4 +270,4 @@ def test_an_object_array_is_refused_unloaded(run_dir, no_pickle, name):
 
   np.savez(run_dir / name, **{"a|b": np.array([Trap()], dtype=object)})
   with pytest.raises(ValueError, match=f"^{run_dir / name}: .*allow_pickle=False"):
-    read_run(run_dir)
+    read_results(run_dir)

@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 
 from isomax_jax.data import SPECS, spec_to_json
 from isomax_jax.data.folders import read_spec as read_folder_spec
-from isomax_jax.evaluation import Record, read_records, read_run, summarize
-from isomax_jax.evaluation.report import write_report
-from isomax_jax.jobs.trained import _step_of, read_config, read_spec
+from isomax_jax.reporting import Record, read_records, read_results, summarize
+from isomax_jax.reporting.report import write_report
+from isomax_jax.runs._load import _step_of
+from isomax_jax.runs.directory import read_config, read_spec
 from isomax_jax.training import TrainConfig, from_json, to_json
 from isomax_jax.training.writers import JsonLinesWriter
-from tests.evaluation.conftest import write_run
 from tests.fuzz.strategies import changed, damaged, fuzzed, json_files, json_values, read_or_refuse
+from tests.reporting.conftest import write_run
 
 JSON_FILES = ("config.json", "environment.json", "decision.json", "calibration.json")
 LINES = ("metrics.jsonl", "records.jsonl")
@@ -73,7 +74,7 @@ def test_a_run_is_read_or_the_file_is_named(run_dir, name):
   @given(contents(run_dir / name))
   def check(content):
     (run_dir / name).write_bytes(content)
-    run = read_or_refuse(lambda: read_run(run_dir), run_dir / name)
+    run = read_or_refuse(lambda: read_results(run_dir), run_dir / name)
     assert run is None or is_sound(run)
 
   check()
@@ -83,7 +84,7 @@ def test_a_run_is_read_or_the_file_is_named(run_dir, name):
 @pytest.mark.parametrize("name", [*JSON_FILES, *LINES])
 def test_a_report_is_written_or_the_file_is_named(run_dir, tmp_path, name, monkeypatch):
   # Writing figures takes seconds; they are made all the same.
-  monkeypatch.setattr("isomax_jax.evaluation.style.render", lambda *_, **__: b"<svg></svg>")
+  monkeypatch.setattr("isomax_jax.reporting.style.render", lambda *_, **__: b"<svg></svg>")
 
   @fuzzed(15)
   @given(contents(run_dir / name))
@@ -129,7 +130,7 @@ def test_a_description_is_read_or_the_file_is_named(tmp_path_factory, content):
   if spec is not None:
     read = json.loads(json.dumps(spec_to_json(spec)))
     assert {**read, **json.loads(content)} == read
-    assert 1 <= min(spec.image_shape) <= max(spec.image_shape) < 10_000
+    assert 1 <= min(spec.example_shape) <= max(spec.example_shape) < 10_000
     assert spec.num_bytes() >= 0
 
 
@@ -197,5 +198,5 @@ def test_arrays_of_any_kind_are_checked(tmp_path_factory, values):
       if array.ndim < 32:
         arrays[key] = arrays[f"{key}|scores"] = array
     np.savez(folder / name, **arrays)
-    run = read_or_refuse(lambda: read_run(folder), folder)
+    run = read_or_refuse(lambda: read_results(folder), folder)
     assert run is None or is_sound(run)

@@ -41,7 +41,7 @@ def name(request):
 
 @pytest.fixture(scope="module")
 def head(name):
-  return heads.HEADS[name](num_classes=CLASSES)
+  return heads.HEADS[name].linen(num_classes=CLASSES)
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def features(*batch):
 
 
 def test_table_lists_every_head():
-  names = {name: head.__name__ for name, head in heads.HEADS.items()}
+  names = {name: entry.linen.__name__ for name, entry in heads.HEADS.items()}
   assert names == {
     "softmax": "SoftmaxHead",
     "isomax": "IsoMaxHead",
@@ -86,8 +86,8 @@ def test_initial_values(name, params):
     assert params["distance_scale"] == 1
 
 
-def test_entropic_scale_of_training(name, head):
-  assert head.entropic_scale == (1.0 if name == "softmax" else 10.0)
+def test_entropic_scale_of_training(name):
+  assert heads.HEADS[name].entropic_scale == (1.0 if name == "softmax" else 10.0)
 
 
 def test_logits_are_the_pure_function_of_the_parameters(name, head, params):

@@ -13,8 +13,8 @@ from flax.traverse_util import flatten_dict
 from isomax_jax.heads import IsoMaxHead
 from isomax_jax.models import create_model
 from isomax_jax.training import OptimConfig, classification, create_state, train_step
+from isomax_jax.training.devices import AXIS, make_runner
 from isomax_jax.training.optim import learning_rates, sgd
-from isomax_jax.training.parallel import AXIS, make_runner
 from isomax_jax.typing import Batch
 from tests.models import networks
 

@@ -13,7 +13,7 @@ import pytest
 pytest.importorskip("libtpu")
 
 from isomax_jax import data
-from isomax_jax.jobs.compile import (
+from isomax_jax.runs.compile import (
   _compile,
   _devices_of_one_host,
   _has_old_compiler,
@@ -151,7 +151,7 @@ def test_the_programs_are_what_a_tpu_should_run(target, strategy, network):
 @pytest.mark.slow
 def test_what_does_not_fit_says_so(monkeypatch):
   spec = dataclasses.replace(data.SPECS["cifar10"], splits={"train": 6_000_000, "test": 1})
-  monkeypatch.setitem(data.SPECS, "cifar10", spec)  # 18 GB, and a v5e has 16.
+  monkeypatch.setitem(data.SPECS._entries, "cifar10", spec)  # 18 GB, and a v5e has 16.
   config = TrainConfig(data=DataConfig(name="cifar10"), run=RunConfig(pipeline="resident"))
   with pytest.raises(ValueError, match=r"^train does not fit: .*exceeds available HBM"):
     next(compile_programs(config, "v5e:2x2"))

@@ -12,7 +12,21 @@ import optax
 import orbax.checkpoint as ocp
 import pytest
 
-from isomax_jax.training.checkpoints import MANIFEST, Checkpoints, DamagedCheckpoint, find_damage
+from isomax_jax import runs
+from isomax_jax.training.checkpoints import (
+  MANIFEST,
+  Checkpoints,
+  DamagedCheckpoint,
+  find_damage,
+  silence,
+)
+from tests.training.silence import LOGGERS, silenced
+
+
+@pytest.fixture
+def silent():
+  with silenced():
+    yield
 
 
 def at(state, step):
@@ -223,7 +237,7 @@ def test_damage_to_any_file_is_found_or_is_harmless(tmp_path, make_state, damage
   assert set(harmless) <= {"_CHECKPOINT_METADATA", "commit_success.txt", MANIFEST}
 
 
-def test_a_damaged_checkpoint_is_set_aside_for_the_one_before(tmp_path, make_state, caplog):
+def test_a_damaged_checkpoint_is_set_aside_for_the_one_before(tmp_path, make_state, caplog, silent):
   save(tmp_path, make_state, [1, 2, 3])
   for step in (2, 3):
     cut_short(max(files_of(tmp_path / str(step) / "state"), key=lambda path: path.stat().st_size))
@@ -265,7 +279,7 @@ def test_a_disk_without_space_for_a_checkpoint_gets_none_of_it(tmp_path, make_st
   assert [path.name for path in tmp_path.iterdir()] == ["1"]
 
 
-def test_a_full_disk_is_one_line_and_leaves_the_last_good_one(tmp_path, make_state):
+def test_a_full_disk_is_one_line_and_leaves_the_last_good_one(tmp_path, make_state, silent):
   """A limit on the size of files stands for the disk."""
   save(tmp_path, make_state, [1])
   limits = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -283,11 +297,32 @@ def test_a_full_disk_is_one_line_and_leaves_the_last_good_one(tmp_path, make_sta
   assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2"]
 
 
-def test_what_a_failure_leaves_behind_is_not_shown(tmp_path, monkeypatch):
+def state_of_process():
+  levels = {name: logging.getLogger(name).level for name in LOGGERS}
+  return {**levels, "hook": sys.unraisablehook}
+
+
+def test_who_imports_the_library_keeps_loggers_and_hooks(tmp_path, make_state, trained_run):
+  before = state_of_process()
+  save(tmp_path, make_state, [1])
+  with contextlib.closing(Checkpoints(tmp_path, kept=1, keep_best=True)) as checkpoints:
+    checkpoints.restore_last(make_state())
+    assert state_of_process() == before
+  runs.load(trained_run)
+  assert state_of_process() == before
+
+
+def test_silence_is_for_the_whole_process(silent):
+  assert {name: logging.getLogger(name).level for name in LOGGERS} == dict.fromkeys(
+    LOGGERS, logging.CRITICAL
+  )
+
+
+def test_what_a_failure_leaves_behind_is_not_shown(monkeypatch, silent):
   shown = []
   monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: shown.append(unraisable.exc_value))
   for _ in range(2):
-    Checkpoints(tmp_path).close()
+    silence()
   write, read, other = map(RuntimeError, ("Event loop is closed", "while reading", "another one"))
   read.__cause__ = GeneratorExit()
   for error in (write, read, other):

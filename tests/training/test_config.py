@@ -3,12 +3,14 @@ import dataclasses
 import pytest
 
 from isomax_jax.training import (
+  Acet,
   DataConfig,
   ModelConfig,
-  ObjectiveConfig,
   OptimConfig,
+  OutlierExposure,
   RunConfig,
   TrainConfig,
+  create_objective_config,
   differences,
   from_json,
   to_json,
@@ -18,7 +20,7 @@ from isomax_jax.training import (
 def test_json_and_back():
   config = TrainConfig(
     data=DataConfig(name="mnist_5k:0-7"),
-    objective=ObjectiveConfig(name="outlier_exposure", outliers="letters"),
+    objective=OutlierExposure(outliers="letters"),
     optim=OptimConfig(milestones=(0.5,)),
     seed=3,
   )
@@ -65,27 +67,27 @@ def test_a_config_of_before_zero_init_residual_starts_as_it_did():
     (lambda: DataConfig(validation=1.0), r"data.validation must be in \[0, 1\), got 1.0"),
     (lambda: DataConfig(crop_padding=-1), "data.crop_padding must not be negative, got -1"),
     (
-      lambda: ObjectiveConfig(name="oe"),
+      lambda: create_objective_config("oe"),
       "unknown objective.name 'oe'; known: acet, classification, fractional_probability, outlier",
     ),
     (
-      lambda: ObjectiveConfig(name="outlier_exposure"),
+      lambda: create_objective_config("outlier_exposure"),
       "objective.outliers must name a set for outlier_exposure, got None",
     ),
     (
-      lambda: ObjectiveConfig(outliers="letters"),
+      lambda: create_objective_config(options={"outliers": "letters"}),
       "objective.outliers is an option of outlier_exposure, got 'letters' with classification",
     ),
     (
-      lambda: ObjectiveConfig(name="outlier_exposure", outliers="letters", steps=5),
+      lambda: create_objective_config("outlier_exposure", {"outliers": "letters", "steps": 5}),
       "objective.steps is an option of acet, got 5 with outlier_exposure",
     ),
     (
-      lambda: ObjectiveConfig(name="outlier_exposure", outliers="letters", outlier_weight=0.0),
+      lambda: OutlierExposure(outliers="letters", outlier_weight=0.0),
       "objective.outlier_weight must be a positive",
     ),
-    (lambda: ObjectiveConfig(name="acet", epsilon=-1), "objective.epsilon must be a positive"),
-    (lambda: ObjectiveConfig(name="acet", steps=2.5), "objective.steps must be a positive integer"),
+    (lambda: Acet(epsilon=-1), "objective.epsilon must be a positive"),
+    (lambda: Acet(steps=2.5), "objective.steps must be a positive integer"),
     (lambda: OptimConfig(epochs=0), "optim.epochs must be a positive"),
     (lambda: OptimConfig(learning_rate=float("nan")), "optim.learning_rate must be a positive"),
     (lambda: OptimConfig(momentum=1.0), r"optim.momentum must be in \[0, 1\), got 1.0"),
@@ -123,13 +125,14 @@ def test_only_what_changes_the_result_is_a_difference():
   config = TrainConfig()
   same = dataclasses.replace(config, run=RunConfig(steps_per_dispatch=4, tensorboard=True))
   assert differences(config, same) == []
-  other = TrainConfig(
-    model=ModelConfig(head="softmax"), objective=ObjectiveConfig(name="acet", steps=5), seed=1
-  )
+  other = TrainConfig(model=ModelConfig(head="softmax"), objective=Acet(steps=5), seed=1)
   assert differences(config, other) == [
     "model.head: 'isomax' != 'softmax'",
     "model.entropic_scale: 10.0 != 1.0",
     "objective.name: 'classification' != 'acet'",
-    "objective.steps: 40 != 5",
     "seed: 0 != 1",
+  ]
+  other = dataclasses.replace(config, objective=Acet())
+  assert differences(other, dataclasses.replace(config, objective=Acet(steps=5))) == [
+    "objective.steps: 40 != 5"
   ]

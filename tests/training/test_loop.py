@@ -14,9 +14,10 @@ import pytest
 from isomax_jax.data import resident
 from isomax_jax.training import loop
 from isomax_jax.training.checkpoints import Checkpoints
+from isomax_jax.training.devices import make_runner
 from isomax_jax.training.interruption import Interrupted, Interruption
-from isomax_jax.training.parallel import make_runner
-from isomax_jax.training.tally import Tally
+from isomax_jax.training.log import Log, Tally
+from isomax_jax.training.schedule import Schedule
 from isomax_jax.training.writers import JsonLinesWriter
 
 BATCH = 8
@@ -66,6 +67,7 @@ def fit(
     return runner.lower(state, source, drawn, key)
 
   state = runner.replicate(state)
+  steps_per_epoch = len(examples.labels) / BATCH
   with contextlib.closing(
     Checkpoints(folder / "checkpoints", kept=2, keep_best=keep_best)
   ) as checkpoints:
@@ -76,24 +78,20 @@ def fit(
     with JsonLinesWriter(folder / "metrics.jsonl", resume_step=int(state.step)) as writer:
       return loop.fit(
         state,
-        runner=runner._replace(lower=lower),
-        source=runner.replicate(examples),
+        programs=loop.Programs(runner._replace(lower=lower), examples, jax.random.key(1)),
         draws=draws or partial(_draws, len(examples.labels)),
-        key=runner.replicate(jax.random.key(1)),
-        batch_size=BATCH,
-        schedule=loop.Schedule(
+        schedule=Schedule(
           total=TOTAL,
-          steps_per_epoch=len(examples.labels) / BATCH,
+          steps_per_epoch=steps_per_epoch,
           per_dispatch=per_dispatch,
           log=2,
           validate=4,
           checkpoint=checkpoint,
           checkpoint_seconds=checkpoint_seconds,
         ),
-        tally=tally,
+        log=Log(tally, [writer], batch_size=BATCH, steps_per_epoch=steps_per_epoch),
         checkpoints=checkpoints,
         validate=validate,
-        writers=[writer],
         interruption=Interruption() if interruption is None else interruption,
       )
 

@@ -13,7 +13,7 @@ from tests.training.tiny import CLASSES, SHAPE, prepare
 
 def batch_of(examples, count=8):
   return Batch(
-    jnp.asarray(examples.rows[:count]).reshape(-1, *examples.image_shape),
+    jnp.asarray(examples.rows[:count]).reshape(-1, *examples.example_shape),
     jnp.asarray(examples.labels[:count]),
     jnp.arange(count, dtype=jnp.int32),
   )

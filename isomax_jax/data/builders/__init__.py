@@ -6,9 +6,11 @@ Importing a builder imports TFDS, so :func:`builder_class` does it when a set is
 import importlib
 from typing import Any
 
+from isomax_jax.data.specs import SPECS
+
 
 def builder_class(name: str) -> type[Any]:
-  """Return the TFDS builder of a set in :data:`isomax_jax.data.SPECS`.
+  """Return the TFDS builder of a set.
 
   The builders are not registered with TFDS, where some of the names are taken.
 
@@ -22,5 +24,7 @@ def builder_class(name: str) -> type[Any]:
     >>> builder_class("letters").name
     'letters'
   """
+  if name in SPECS and SPECS[name].builder is not None:
+    return SPECS[name].builder()
   module = importlib.import_module(f"{__name__}.{name.partition('/')[0]}")
   return module.Builder

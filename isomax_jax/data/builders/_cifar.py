@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow_datasets as tfds
 
-from isomax_jax.data.builders._base import ImageBuilder
+from isomax_jax.data.builders.base import ImageBuilder
 from isomax_jax.data.members import read_tar
 
 _SIDE = 32

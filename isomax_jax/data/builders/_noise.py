@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from isomax_jax.data.builders._base import ImageBuilder
+from isomax_jax.data.builders.base import ImageBuilder
 
 # Part of the sets: another key would be another version.
 _KEY = 0
@@ -29,7 +29,9 @@ class NoiseBuilder(ImageBuilder, skip_registration=True):
   def _images(self, count: int) -> Iterator[np.ndarray]:
     # Raw draws, which NumPy promises never to change.
     generator = np.random.PCG64(_KEY)
-    shape = self.spec.image_shape if self.spec.image_shape[2] > 1 else self.spec.image_shape[:2]
+    shape = (
+      self.spec.example_shape if self.spec.example_shape[2] > 1 else self.spec.example_shape[:2]
+    )
     for _ in range(count):
       bits = generator.random_raw((int(np.prod(shape)) + 1) // 2).view(np.uint32)
       yield self.from_uniform(bits[: int(np.prod(shape))]).reshape(shape)

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from isomax_jax.data.builders._base import ImageBuilder
 from isomax_jax.data.builders._images import decode
+from isomax_jax.data.builders.base import ImageBuilder
 from isomax_jax.data.members import read_tar
 
 _MAX_BYTES = 2**28
@@ -32,7 +32,7 @@ class OdinBuilder(ImageBuilder, skip_registration=True):
       raise ValueError(f"{path} must hold {count:,} images, got {len(contents):,}")
     images = []
     for name in sorted(contents):
-      image = decode(contents[name], f"{path}: {name}", side=self.spec.image_shape[0])
+      image = decode(contents[name], f"{path}: {name}", side=self.spec.example_shape[0])
       if image.mode != "RGB":
         raise ValueError(f"{path}: {name} must be in colour (RGB), got mode {image.mode}")
       images.append(np.asarray(image))

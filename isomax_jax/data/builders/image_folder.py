@@ -5,7 +5,7 @@ from typing import Any
 import tensorflow_datasets as tfds
 
 from isomax_jax.data import folders
-from isomax_jax.data.builders._base import ImageBuilder
+from isomax_jax.data.builders.base import ImageBuilder
 from isomax_jax.data.images import read_image
 
 
@@ -17,7 +17,7 @@ class Builder(ImageBuilder, skip_registration=True):
   def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
     """Read the images one by one; one that cannot be read ends it."""
     (tree,) = self.archives.values()
-    shape = self.spec.image_shape
+    shape = self.spec.example_shape
     splits = {}
     for split in self.spec.splits:
       files = folders.list_files(tree, split)

@@ -9,7 +9,7 @@ import tensorflow_datasets as tfds
 from PIL import Image, ImageFont
 
 from isomax_jax.data._packages import package_folder
-from isomax_jax.data.builders._base import ImageBuilder
+from isomax_jax.data.builders.base import ImageBuilder
 
 FONTS = (
   *(f"DejaVuSans{style}" for style in ("", "-Bold", "-Oblique", "-BoldOblique")),

@@ -7,7 +7,7 @@ import tensorflow_datasets as tfds
 
 from isomax_jax.data._packages import package_folder
 from isomax_jax.data._stratified import stratified_choice
-from isomax_jax.data.builders._base import ImageBuilder
+from isomax_jax.data.builders.base import ImageBuilder
 
 # Part of the set like its pixels: another seed or share would be another version.
 _SPLIT_SEED = 0

@@ -8,7 +8,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from isomax_jax.data._packages import package_folder
-from isomax_jax.data.builders._base import ImageBuilder
+from isomax_jax.data.builders.base import ImageBuilder
 
 
 def grey_patches(photo: Path, side: int) -> np.ndarray:

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from isomax_jax.data._packages import package_folder
-from isomax_jax.data.builders._base import ImageBuilder
+from isomax_jax.data.builders.base import ImageBuilder
 
 
 def read_digits(path: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -8,8 +8,8 @@ import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from isomax_jax.data.builders._base import ImageBuilder
 from isomax_jax.data.builders._images import decode
+from isomax_jax.data.builders.base import ImageBuilder
 from isomax_jax.data.members import read_zip
 
 _SIDE = 64
@@ -38,5 +38,5 @@ class Builder(ImageBuilder, skip_registration=True):
     for name, content in zip(names, read_zip(path, names, max_bytes=_LARGEST_MEMBER), strict=True):
       image = decode(content, f"{path}: {name}", side=_SIDE)
       # Some of the photographs are grey.
-      resized = image.convert("RGB").resize(self.spec.image_shape[1::-1], resampling)
+      resized = image.convert("RGB").resize(self.spec.example_shape[1::-1], resampling)
       yield np.asarray(resized)

@@ -20,7 +20,7 @@ def test_prepared_set_describes_itself(name, data_dir):
   spec = SPECS[name]
   info = tfds.builder_from_directory(data_dir / name / spec.version).info
   assert spec.source in info.description
-  assert info.features["image"].shape == spec.image_shape
+  assert info.features["image"].shape == spec.example_shape
   assert {split: part.num_examples for split, part in info.splits.items()} == spec.splits
 
 

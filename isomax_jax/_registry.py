@@ -1,0 +1,82 @@
+"""Registries: what is known by a name, and how others add to it."""
+
+import pkgutil
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, TypeVar
+
+E = TypeVar("E")
+
+# Each registry with what was registered in it from outside the package.
+_ADDED: list[tuple["Registry", Any]] = []
+
+
+class Registry(Mapping[str, E]):
+  """Records by name: those of the library, and those that others register.
+
+  Args:
+    kind: What a record is of, for messages.
+    place: Where the registry is, as ``"MODULE:VARIABLE"``, for other processes to find theirs.
+    entries: The library's own records; each has a ``name`` and a ``label``.
+  """
+
+  def __init__(self, kind: str, place: str, entries: Iterable[E]):
+    self.kind = kind
+    self._place = place
+    self._entries = {entry.name: entry for entry in entries}
+
+  def __getitem__(self, name: str) -> E:
+    return self._entries[name]
+
+  def __iter__(self) -> Iterator[str]:
+    return iter(self._entries)
+
+  def __len__(self) -> int:
+    return len(self._entries)
+
+  def __reduce__(self):
+    return pkgutil.resolve_name, (self._place,)
+
+  def find(self, name: str, *, argument: str | None = None) -> E:
+    """Return a record, or raise ValueError that lists the known names.
+
+    Args:
+      name: Its name.
+      argument: What the message calls it; by default, the registry's kind.
+    """
+    if name not in self._entries:
+      raise ValueError(
+        f"unknown {argument or self.kind} {name!r}; known: {', '.join(sorted(self))}; one from "
+        "outside is known once its module is imported, in a shell by --import MODULE"
+      )
+    return self._entries[name]
+
+  def label(self, name: str) -> str:
+    """Return what tables and figures call a record; a name that is not known stays as it is."""
+    return self._entries[name].label if name in self._entries else name
+
+  def register(self, entry: E) -> None:
+    """Add a record under its name; the same one again, as of a module run twice, changes nothing.
+
+    Raises:
+      ValueError: If another record has the name, or it cannot be one.
+    """
+    name = entry.name
+    if not isinstance(name, str) or not name or set(name) & set("|:, \n"):
+      raise ValueError(
+        f"name of a {self.kind} must be a word without '|', ':' and ',', got {name!r}"
+      )
+    if self._entries.setdefault(name, entry) != entry:
+      raise ValueError(f"there is a {self.kind} {name!r} already: choose another name")
+    if (self, entry) not in _ADDED:
+      _ADDED.append((self, entry))
+
+
+def added() -> list[tuple[Registry, Any]]:
+  """Return what was registered from outside the package, for :func:`add_all`."""
+  return list(_ADDED)
+
+
+def add_all(entries: Iterable[tuple[Registry, Any]]) -> None:
+  """Register, in another process, what :func:`added` gave in this one."""
+  for registry, entry in entries:
+    registry.register(entry)

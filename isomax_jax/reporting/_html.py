@@ -1,0 +1,230 @@
+"""Pieces of a page of HTML that stands alone. What comes in as text is escaped here."""
+
+import base64
+import html
+import re
+import string
+from collections.abc import Collection, Sequence
+
+from matplotlib.figure import Figure
+
+from isomax_jax.heads import HEADS
+from isomax_jax.reporting import style
+
+# Figures take their colours from the page, so that they follow it into the dark.
+_COLOURS = {style.INK: "ink", style.RULE: "rule", style.KNOWN: "known", style.UNKNOWN: "unknown"}
+
+_PAGE = string.Template("""\
+<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>$title</title>
+<style>
+:root {
+  --page: #fff; --ink: #24292f; --soft: #57606a; --rule: #d0d7de; --tint: #f6f8fa;
+  --known: #0072b2; --unknown: #d55e00; $heads
+}
+@media screen and (prefers-color-scheme: dark) {
+  :root {
+    --page: #12161c; --ink: #e3e8ee; --soft: #9aa4af; --rule: #3a424c; --tint: #1b2129;
+    --known: #4fb0e8; --unknown: #ff8a3d; $heads_in_the_dark
+  }
+}
+* { box-sizing: border-box; }
+body {
+  margin: 0 auto; padding: 1.5rem 1rem 4rem; max-width: 62rem; background: var(--page);
+  color: var(--ink); font: 16px/1.5 system-ui, sans-serif;
+}
+h1 { font-size: 1.7rem; line-height: 1.2; margin: 0 0 .3rem; }
+h2 {
+  font-size: 1.25rem; margin: 2.6rem 0 .5rem; padding-top: .9rem;
+  border-top: 1px solid var(--rule);
+}
+h3 { font-size: 1rem; margin: 1.4rem 0 .3rem; }
+p, ul { margin: .4rem 0 .8rem; max-width: 46rem; }
+ul { padding-left: 1.2rem; }
+.soft, figcaption { color: var(--soft); font-size: .9rem; }
+.wide { overflow-x: auto; margin: .6rem 0 1rem; }
+table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; }
+caption { text-align: left; color: var(--soft); padding: .2rem 0; }
+th, td {
+  padding: .28rem .5rem; text-align: right; white-space: nowrap;
+  border-bottom: 1px solid var(--rule);
+}
+th { font-weight: 600; }
+th[scope=row], th:first-child, .text { text-align: left; }
+th[scope=row] { position: sticky; left: 0; background: var(--page); }
+td.text { white-space: normal; overflow-wrap: anywhere; }
+th[scope=colgroup] { text-align: center; border-bottom-color: var(--ink); }
+th[scope=rowgroup] { padding-top: .8rem; color: var(--soft); }
+td.best { font-weight: 700; }
+figure { margin: .8rem 0; }
+figure svg { display: block; width: 100%; height: auto; }
+details > summary { cursor: pointer; font-weight: 600; padding: .3rem 0; }
+code { font: .88em ui-monospace, monospace; background: var(--tint); padding: .1em .3em; }
+.missing { background: var(--tint); padding: .6rem .8rem; border-left: 3px solid var(--rule); }
+.images { display: flex; flex-wrap: wrap; gap: .4rem; margin: .2rem 0 .8rem; }
+.images figure { margin: 0; width: 2.95rem; text-align: center; }
+.images img {
+  display: block; width: 2.95rem; border: 3px solid var(--rule); image-rendering: pixelated;
+}
+.images img.known { border-color: var(--known); }
+.images img.unknown { border-color: var(--unknown); border-style: dashed; }
+.images figcaption { font-size: .72rem; font-variant-numeric: tabular-nums; }
+.pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(17rem, 1fr)); gap: 0 1.5rem; }
+.pair p { margin: 0; }
+@media print {
+  body { max-width: none; font-size: 11pt; }
+  h2, h3, summary { break-after: avoid; }
+  figure, .wide { break-inside: avoid; }
+  .wide { overflow: visible; }
+  table { font-size: 8pt; }
+  th, td { padding: .2rem .35rem; }
+  figure svg { min-width: 0 !important; }
+}
+</style>
+</head>
+<body>
+$body
+</body>
+</html>
+""")
+
+
+def page(title: str, body: Sequence[str]) -> str:
+  """Return the page of a title and of pieces made here."""
+  heads = {_variable(colour): colour for colour in _head_colours()}
+  return _PAGE.substitute(
+    title=html.escape(title),
+    body="\n".join(body),
+    heads=" ".join(f"--{name}: {colour};" for name, colour in heads.items()),
+    heads_in_the_dark=" ".join(f"--{name}: {_lighter(c)};" for name, c in heads.items()),
+  )
+
+
+def _head_colours() -> list[str]:
+  return list(dict.fromkeys([*(head.colour for head in HEADS.values()), style.OTHER_HEAD]))
+
+
+def _variable(colour: str) -> str:
+  return f"head-{colour[1:]}"
+
+
+def _lighter(colour: str) -> str:
+  """Return a colour a third of the way to white, for a dark page."""
+  return "#" + "".join(f"{(2 * int(colour[i : i + 2], 16) + 255) // 3:02x}" for i in (1, 3, 5))
+
+
+def element(tag: str, text: str, *, css: str = "") -> str:
+  """Return an element of text; backquotes in it mark code."""
+  parts = html.escape(text).split("`")
+  inner = "".join(f"<code>{p}</code>" if i % 2 else p for i, p in enumerate(parts))
+  return f'<{tag} class="{css}">{inner}</{tag}>' if css else f"<{tag}>{inner}</{tag}>"
+
+
+def bullets(lines: Sequence[str]) -> str:
+  """Return a list of lines."""
+  return f"<ul>{''.join(element('li', line) for line in lines)}</ul>"
+
+
+def details(summary: str, pieces: Sequence[str], *, opened: bool = True) -> str:
+  """Return pieces that can be folded away under a line."""
+  state = " open" if opened else ""
+  return f"<details{state}>{element('summary', summary)}\n" + "\n".join(pieces) + "\n</details>"
+
+
+def table(
+  header: Sequence[str],
+  rows: Sequence[Sequence[str]],
+  *,
+  groups: Sequence[tuple[str, int]] = (),
+  best: Collection[tuple[int, int]] = (),
+  text_columns: Collection[int] = (),
+) -> str:
+  """Return a table that scrolls sideways where it is too wide.
+
+  Args:
+    header: Names of the columns; the first names the rows.
+    rows: Cells, the first of a row being its name; a name alone spans the table.
+    groups: Names and widths of groups of columns, above the header.
+    best: Row and column of cells that are set in bold.
+    text_columns: Columns that are set to the left and wrap.
+
+  Returns:
+    The element.
+  """
+  lines = []
+  if groups:
+    spans = "".join(
+      f'<th scope="colgroup" colspan="{width}">{html.escape(name)}</th>'
+      if name
+      else f'<td colspan="{width}"></td>'
+      for name, width in groups
+    )
+    lines.append(f"<tr>{spans}</tr>")
+  names = "".join(
+    f'<th scope="col"{" class=text" * (i in text_columns)}>{html.escape(name)}</th>'
+    for i, name in enumerate(header)
+  )
+  lines.append(f"<tr>{names}</tr>")
+  for i, (name, *cells) in enumerate(rows):
+    if not cells:
+      span = f'<th scope="rowgroup" colspan="{len(header)}">{html.escape(name)}</th>'
+      lines.append(f"<tr>{span}</tr>")
+      continue
+    line = f'<th scope="row">{html.escape(name)}</th>'
+    for j, cell in enumerate(cells, start=1):
+      css = "text" if j in text_columns else "best" if (i, j) in best else ""
+      line += f'<td class="{css}">' if css else "<td>"
+      line += f"{html.escape(cell)}</td>"
+    lines.append(f"<tr>{line}</tr>")
+  return '<div class="wide"><table>\n' + "\n".join(lines) + "\n</table></div>"
+
+
+def figure(drawing: Figure, *, name: str, label: str, caption: str) -> str:
+  """Return a figure as inline SVG that takes its colours from the page.
+
+  Args:
+    drawing: The figure.
+    name: Prefix of its identifiers, another for each figure of a page.
+    label: What it shows, for those who cannot see it.
+    caption: The text below.
+
+  Returns:
+    The element.
+  """
+  svg = style.render(drawing, suffix=".svg").decode()
+  svg = svg[svg.index("<svg") :]
+  svg = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+  # A parser of HTML knows the name spaces; without them nothing in the page looks like a link.
+  svg = re.sub(r'\sxmlns(:xlink)?="[^"]*"', "", svg)
+  svg = re.sub(r'\bid="', f'id="{name}-', svg)
+  svg = re.sub(r'(url\(|href=")#', rf"\g<1>#{name}-", svg)
+  svg = svg.replace("#ffffff", "none")
+  variables = _COLOURS | {colour: _variable(colour) for colour in _head_colours()}
+  for colour, variable in variables.items():
+    svg = svg.replace(colour, f"var(--{variable})")
+  width = round(100 * drawing.get_figwidth())
+  # Narrower than this the letters are too small, so that a phone scrolls instead.
+  size = f"max-width:{width}px;min-width:{72 * width // 100}px"
+  attributes = f'role="img" aria-label="{html.escape(label)}" style="{size}"'
+  svg = re.sub(r'<svg( (?:width|height|version)="[^"]*")*', f"<svg {attributes}", svg, count=1)
+  return f'<figure><div class="wide">{svg.strip()}</div>{element("figcaption", caption)}</figure>'
+
+
+def images(files: Sequence[tuple[bytes, str, str]]) -> str:
+  """Return a row of PNG images, each with its caption and the class of its frame."""
+  cells = [
+    f'<figure><img class="{css}" alt="" src="data:image/png;base64,'
+    f'{base64.b64encode(data).decode()}">{element("figcaption", caption)}</figure>'
+    for data, caption, css in files
+  ]
+  return f'<div class="images">{"".join(cells)}</div>'
+
+
+def pair(pieces: Sequence[str]) -> str:
+  """Return pieces side by side, below each other where there is no room."""
+  return f'<div class="pair">{"".join(f"<div>{piece}</div>" for piece in pieces)}</div>'

@@ -1,0 +1,209 @@
+"""What figures of runs draw inside one panel."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from isomax_jax.metrics import Reliability, auroc, tnr_at_tpr
+from isomax_jax.reporting import style
+from isomax_jax.reporting.records import method_name, network_name
+from isomax_jax.reporting.results import Results
+
+Pairs = Sequence[tuple[np.ndarray, np.ndarray]]
+"""Of each run the scores of known and of unknown images."""
+_BINS = 48
+
+
+def bin_edges(scores: np.ndarray) -> np.ndarray:
+  """Return edges of bins: equal on the axis, which is logarithmic for small negative scores."""
+  finite = scores[np.isfinite(scores)]
+  if np.any(finite < 0) and np.all(finite <= 0):
+    finite = finite[finite < 0]  # An entropic score that has underflown says nothing of the range.
+  low, high = np.quantile(finite, [0.001, 0.999]) if finite.size else (0.0, 0.0)
+  if low == high:
+    low, high = low - 0.5, high + 0.5
+  if _spans_decades(low, high):
+    return -np.geomspace(-low, -high, _BINS + 1)
+  return np.linspace(low, high, _BINS + 1)
+
+
+def _spans_decades(low: float, high: float) -> bool:
+  """Tell the entropic scores of a sure classifier, from -2 to -1e-9 and most of them near zero."""
+  return high < 0 and low / high > 1e3
+
+
+def draw_histograms(axes: Axes, pairs: Pairs, edges: np.ndarray) -> None:
+  """Draw the shares of known and of unknown images a bin, and say how well they part."""
+  if _spans_decades(edges[0], edges[-1]):
+    axes.set_xscale("symlog", linthresh=-edges[-1])
+    exponents = np.arange(np.ceil(np.log10(-edges[-1])), np.log10(-edges[0]), dtype=int)
+    ticks = exponents[:: -(-len(exponents) // 5)]
+    axes.set_xticks(-(10.0**ticks), labels=[f"$-10^{{{tick}}}$" for tick in ticks])
+    axes.set_xticks([], minor=True)
+  else:
+    axes.locator_params(axis="x", nbins=6)
+  highest = 0.0
+  for each, colour in zip(zip(*pairs, strict=True), (style.KNOWN, style.UNKNOWN), strict=True):
+    scores = np.concatenate(each)
+    counts, _ = np.histogram(np.clip(scores, edges[0], edges[-1]), edges)
+    shares = counts / len(scores)
+    axes.stairs(shares, edges, fill=True, color=colour, alpha=0.35, linewidth=0)
+    axes.stairs(shares, edges, color=colour, linewidth=1.2)
+    highest = max(highest, shares.max())
+  axes.set_xlim(edges[0], edges[-1])
+  # Room above the bars and the threshold for what the panel says.
+  axes.set_ylim(0, 1.3 * highest)
+  text = f"AUROC {_mean(auroc, pairs)}   TNR@TPR95 {_mean(tnr_at_tpr, pairs)}"
+  axes.text(0.01, 0.98, text, transform=axes.transAxes, va="top", **style.LABEL)
+
+
+def draw_rocs(axes: Axes, groups: Mapping[tuple[str, str, str], Pairs]) -> None:
+  """Draw the curves of each method, and their numbers where no good curve passes.
+
+  Args:
+    axes: Where to draw.
+    groups: From head, detector and objective to the scores of each run.
+  """
+  text = corner_text(axes, fontsize=8.2)
+  top = 0.03 + 0.085 * len(groups)
+  axes.text(0.63, top, "AUROC", color=style.INK, **text)
+  axes.text(0.99, top, "TNR@TPR95", color=style.INK, **text)
+  for row, (method, pairs) in enumerate(groups.items()):
+    colour = style.head_colour(method[0])
+    curves = [roc(known, unknown) for known, unknown in pairs]
+    if len(curves) > 1:
+      for curve in curves:
+        axes.plot(*curve, color=colour, linewidth=0.7, alpha=0.5)
+      rates = np.linspace(0, 1, 501)
+      mean = np.mean([np.interp(rates, *curve) for curve in curves], axis=0)
+      curves = [(np.append(0.0, rates), np.append(0.0, mean))]
+    axes.plot(*curves[0], color=colour, linewidth=2)
+    height = 0.03 + 0.085 * (len(groups) - 1 - row)
+    means = [_mean(metric, pairs) for metric in (auroc, tnr_at_tpr)]
+    for x, words in zip((0.43, 0.63, 0.99), (method_name(*method), *means), strict=True):
+      axes.text(x, height, words, color=colour, fontweight="bold", **text)
+
+
+def roc_panels(
+  names: Sequence[str], *, margin: float, height: float
+) -> tuple[Figure, dict[str, Axes]]:
+  """Make a figure of empty ROC panels, three in a row at most.
+
+  Args:
+    names: The panels' titles, unknown sets.
+    margin: What the figure has of height beside its panels, in inches.
+    height: Height of a row of panels, in inches.
+
+  Returns:
+    The figure, and the panels by their names.
+  """
+  columns = min(3, len(names))
+  rows = -(-len(names) // columns)
+  width = style.WIDTH * columns / 3 + 0.3 * (3 - columns)
+  figure = style.make_figure(width=width, height=margin + height * rows)
+  grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+  for axes in grid.flat[len(names) :]:
+    axes.set_visible(False)
+  panels = dict(zip(names, grid.flat, strict=False))
+  for name, axes in panels.items():
+    style.panel(axes, name, color=style.UNKNOWN)
+    axes.set(xlim=(-0.01, 1), ylim=(0, 1.015))
+    axes.set_xticks([0, 0.5, 1], labels=["0", "50", "100"])
+    axes.set_yticks([0, 0.5, 0.95], labels=["0", "50", "95"])
+  for axes in grid[-1]:
+    axes.set_xlabel("unknown accepted, %", **style.LABEL)
+  for axes in grid[:, 0]:
+    axes.set_ylabel("known accepted, %", **style.LABEL)
+  return figure, panels
+
+
+def corner_text(axes: Axes, *, fontsize: float) -> dict[str, Any]:
+  """Return the look of numbers in the lower right corner: a bad curve passes behind them."""
+  box = {"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 0.5}
+  return {
+    "transform": axes.transAxes, "fontsize": fontsize, "va": "bottom", "ha": "right", "bbox": box
+  }  # fmt: skip
+
+
+def roc(known: np.ndarray, unknown: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  """Return the rates of unknown and of known images at or above each threshold, from 0 to 1."""
+  thresholds = np.unique(np.concatenate([known, unknown]))[::-1]
+  rates = [
+    np.append(0.0, 1 - np.searchsorted(np.sort(scores), thresholds) / len(scores))
+    for scores in (unknown, known)
+  ]
+  return rates[0], rates[1]
+
+
+def draw_reliabilities(
+  top: Axes, bottom: Axes, of_network: Mapping[tuple[str, str], Sequence[Reliability]]
+) -> None:
+  """Draw accuracy against confidence, and below how many images are how sure.
+
+  Args:
+    top: Where accuracy is drawn.
+    bottom: Where images are counted.
+    of_network: From head and objective to the reliability of each run.
+  """
+  top.plot([0, 1], [0, 1], color=style.INK, linewidth=0.8, linestyle=style.DASHED, zorder=0)
+  text = corner_text(top, fontsize=8.5)
+  most = 0
+  for row, ((head, objective), members) in enumerate(reversed(of_network.items())):
+    colour = style.head_colour(head)
+    edges, counts, confidence, accuracy = pooled(members)
+    filled = counts > 0
+    points, areas = (confidence[filled], accuracy[filled]), 250 * counts[filled] / counts.sum()
+    top.plot(*points, color=colour, linewidth=1, alpha=0.6)
+    # A dot at an accuracy of 1 is whole, and one of a single image is seen.
+    top.scatter(*points, areas + 8, color=colour, alpha=0.7, linewidth=0, clip_on=False)
+    bottom.stairs(counts, edges, color=colour, linewidth=1.2)
+    most = max(most, counts.sum())
+    error = 100 * np.mean([each.calibration_error for each in members])
+    words = f"{network_name(head, objective)}: ECE {error:.1f} %"
+    top.text(0.99, 0.03 + 0.085 * row, words, color=colour, fontweight="bold", **text)
+  top.set(xlim=(0, 1.01), ylim=(0, 1.01))
+  for axis in (top.xaxis, top.yaxis):
+    axis.set_ticks([0, 0.5, 1], labels=["0", "50", "100"])
+  bottom.set_yscale("log")
+  bottom.set_ylim(0.7, 2 * most)
+
+
+def pooled(members: Sequence[Reliability]) -> Reliability:
+  """Return the reliability of the images of several together, over the bins that they share."""
+  counts = np.array([each.counts for each in members])
+  total = counts.sum(axis=0)
+  confidence, accuracy = (
+    np.sum(counts * np.nan_to_num(means), axis=0) / np.where(total, total, np.nan)
+    for means in ([each.confidence for each in members], [each.accuracy for each in members])
+  )
+  return Reliability(members[0].edges, total, confidence, accuracy)
+
+
+def draw_log(axes: Axes, run: Results, key: str, *, thin: bool) -> None:
+  """Draw one quantity of a run's log: training solid, validation dashed, a single value a point."""
+  factor = 100 if key == "accuracy" else 1
+  for split, dashes in (("train", "-"), ("validation", style.DASHED)):
+    lines = [line for line in run.metrics if line["split"] == split and key in line]
+    axes.plot(
+      [line["epoch"] for line in lines], [factor * line[key] for line in lines], linestyle=dashes,
+      color=style.head_colour(run.head), linewidth=0.8 if thin else 1.3,
+      marker="o" if len(lines) == 1 else None, markersize=4,
+    )  # fmt: skip
+
+
+def mark_maximum_entropy(axes: Axes, classes: int) -> None:
+  """Draw a line at the entropy of equal probabilities."""
+  axes.axhline(np.log(classes), color=style.RULE, linewidth=0.8, zorder=0)
+  axes.set_ylim(top=1.15 * np.log(classes))
+  axes.annotate(
+    f"log {classes}, the maximum", (1, np.log(classes)), xytext=(0, 2), ha="right", fontsize=8.5,
+    xycoords=("axes fraction", "data"), textcoords="offset points", color=style.INK,
+  )  # fmt: skip
+
+
+def _mean(metric: Callable[[np.ndarray, np.ndarray], float], pairs: Pairs) -> str:
+  """Return the mean of a metric over pairs of scores, in percent, as text."""
+  return f"{100 * np.mean([metric(*pair) for pair in pairs]):.1f}"

@@ -1,0 +1,281 @@
+"""Evaluate a run: numbers, scores, extremes and calibration, into its directory."""
+
+import datetime
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
+
+import numpy as np
+
+from isomax_jax import data
+from isomax_jax._files import write_arrays, write_atomically
+from isomax_jax.detectors import DETECTORS, Detector, create_detector
+from isomax_jax.evaluation.batches import FitBatches
+from isomax_jax.evaluation.calibration import calibration_to_json, measure_calibration
+from isomax_jax.evaluation.measure import (
+  TEST,
+  VALIDATION,
+  Fitted,
+  Measured,
+  Measurement,
+  ScoredSet,
+  measure,
+  pass_through,
+)
+from isomax_jax.evaluation.tuning import ADVERSARIAL, GRIDS, adversarial_examples, tune
+from isomax_jax.heads import HEADS
+from isomax_jax.reporting import Record, append_records
+from isomax_jax.runs._load import Run, load
+from isomax_jax.runs.environment import environment
+from isomax_jax.runs.known_set import make_split
+
+_EXAMPLES = 8
+
+Report = Callable[[str], None]
+
+
+def evaluate(
+  run_dir: str | os.PathLike[str],
+  *,
+  out_sets: Sequence[str] | None = None,
+  experiment: str | None = None,
+  data_dir: str | os.PathLike[str] | None = None,
+) -> list[Record]:
+  """Measure the network of a run directory and write scores, examples and records into it.
+
+  Where the run has a temperature, fitted on validation images, the calibration of the test images'
+  probabilities is written too. What an earlier evaluation wrote is replaced.
+
+  Args:
+    run_dir: The run directory.
+    out_sets: References of unknown sets; None takes :func:`isomax_jax.data.default_out_sets`.
+    experiment: Name of the protocol in the records; None takes the directory's name.
+    data_dir: Where sets are kept; see :func:`isomax_jax.data.load`.
+
+  Returns:
+    The records; see :func:`measure_run`.
+
+  Raises:
+    ValueError: If the directory is not a trained run, or an out-set does not fit it.
+  """
+  run_dir = Path(run_dir)
+  run = load(run_dir)
+  temperature = None if run.decision is None else run.decision["temperature"]
+  measured, records = measure_run(
+    run,
+    out_sets=find_out_sets(run, data_dir=data_dir) if out_sets is None else out_sets,
+    experiment=experiment or run_dir.resolve().name,
+    temperature=temperature,
+    data_dir=data_dir,
+  )
+  write_arrays(run_dir / "scores.npz", measured.scores)
+  own = HEADS[run.config.model.head].detector
+  write_arrays(run_dir / "examples.npz", _extremes(measured.sets, measured.scores, own))
+  _write_calibration(run_dir / "calibration.json", measured.sets[TEST], temperature)
+  (run_dir / "records.jsonl").unlink(missing_ok=True)
+  append_records(run_dir / "records.jsonl", records)
+  return records
+
+
+def find_out_sets(run: Run, *, data_dir: str | os.PathLike[str] | None = None) -> list[str]:
+  """List the unknown sets that a run is measured on unless told."""
+  outliers = run.config.objective.outliers
+  return data.default_out_sets(run.known.reference, outliers=outliers, data_dir=data_dir)
+
+
+class Tuning(NamedTuple):
+  """How the options of detectors that have a grid are chosen.
+
+  Attributes:
+    on: ``"adversarial"`` or the reference of a set: what stands for unknown images, besides the
+      known images that are held out or, where there are none, the run's validation images.
+    allow_tested: Whether that set may be one of the out-sets, which favours the detector there.
+  """
+
+  on: str
+  allow_tested: bool = False
+
+
+def measure_run(
+  run: Run,
+  *,
+  out_sets: Sequence[str],
+  experiment: str,
+  detectors: Mapping[str, Detector] | None = None,
+  tuning: Tuning | None = None,
+  temperature: float | None = None,
+  held_out: int = 0,
+  data_dir: str | os.PathLike[str] | None = None,
+  report: Report = lambda what: None,
+) -> tuple[Measured, list[Record]]:
+  """Load what a run's network is measured on, and measure it.
+
+  Known are the test images of the known classes; unknown all test images of an out-set, or, of
+  other classes of the known set, all images, none of which was trained on.
+
+  Args:
+    run: The run.
+    out_sets: References of unknown sets.
+    experiment: Name of the protocol in the records.
+    detectors: Detectors by name; None takes that of the head, and those that cost nothing beside
+      the forward pass.
+    tuning: How options are chosen; None leaves the defaults.
+    temperature: The temperature that was fitted on the run's validation images, to measure the
+      probabilities with it too; None where there is none.
+    held_out: How many of the known test images, drawn by the run's seed, are left out of every
+      number, because something is chosen on them.
+    data_dir: Where sets are kept; see :func:`isomax_jax.data.load`.
+    report: Told what is being done.
+
+  Returns:
+    What was measured, and a record a number.
+
+  Raises:
+    ValueError: If an out-set does not fit the network or was learnt from as outliers, or there is
+      nothing to tune on.
+  """
+  started = time.perf_counter()
+  if detectors is None:
+    free = {name for name, entry in DETECTORS.items() if entry.is_free}
+    own = HEADS[run.config.model.head].detector
+    detectors = {name: create_detector(name) for name in sorted(free | {own})}
+  grids = {name: GRIDS[name] for name in detectors if name in GRIDS} if tuning else {}
+  if grids:
+    _check_surrogate(tuning, out_sets, data_dir=data_dir)
+  known, config = run.known, run.config
+  outliers = config.objective.outliers
+  for out_set in out_sets:
+    if outliers and data.overlap(out_set, outliers, data_dir=data_dir):
+      raise ValueError(
+        f"out-set {out_set} is not unknown: the network learnt from {outliers} as outliers"
+      )
+
+  def load_unknown(name: str) -> data.Examples:
+    return data.load_unknown(known.reference, known.spec, name, data_dir=data_dir)
+
+  unknown = {out_set: load_unknown(out_set) for out_set in out_sets}
+  opened = make_split(known.reference, known.spec, "train", pipeline="auto").open(data_dir)
+  training, validation = data.split_validation(opened, config.data.validation, seed=config.seed)
+  test, held = known.load_test(held_out=held_out, seed=config.seed, data_dir=data_dir)
+  held = held if held_out else validation.read(slice(None))
+  batches = FitBatches(run.classifier, training)
+  tuned = {}
+  if grids:
+    if not len(held.labels):
+      raise ValueError("tune_on needs known images that were not trained on: hold some out")
+    report(f"preparing to tune on {tuning.on}")
+    in_validation = pass_through(run.classifier, held)
+    if tuning.on == ADVERSARIAL:
+      surrogate = adversarial_examples(run.classifier, in_validation)
+    else:
+      surrogate = pass_through(run.classifier, load_unknown(tuning.on))
+    for name, grid in grids.items():
+      report(f"tuning {name} on {tuning.on}")
+      tuned[name] = tune(
+        grid, run.classifier, batches, in_validation, surrogate, surrogate_name=tuning.on
+      )
+  measured = measure(
+    run.classifier,
+    test,
+    unknown,
+    {**detectors, **tuned},
+    training=batches,
+    held_out=FitBatches(run.classifier, held) if len(held.labels) else (),
+    validation=validation.read(slice(None)) if len(validation.labels) else None,
+    temperature=temperature,
+    report=report,
+  )
+  records = make_records(
+    run,
+    measured.measurements,
+    experiment=experiment,
+    detectors=measured.detectors,
+    seconds=time.perf_counter() - started,
+  )
+  return measured, records
+
+
+def _check_surrogate(
+  tuning: Tuning, out_sets: Sequence[str], *, data_dir: str | os.PathLike[str] | None
+) -> None:
+  """Refuse a set that shares images with an out-set; if allowed, it may be one itself."""
+  for out_set in out_sets if tuning.on != ADVERSARIAL else ():
+    allowed = tuning.allow_tested and out_set == tuning.on
+    if not allowed and data.overlap(out_set, tuning.on, data_dir=data_dir):
+      raise ValueError(
+        f"tune_on: {tuning.on} shares images with the out-set {out_set}, and detectors are not "
+        "tuned on what they are tested on unless that is asked for"
+      )
+
+
+def make_records(
+  run: Run,
+  measurements: Iterable[Measurement],
+  *,
+  experiment: str,
+  detectors: Mapping[str, Fitted] = MappingProxyType({}),
+  seconds: float,
+) -> list[Record]:
+  """Say of measurements what they were made of, with and when.
+
+  Args:
+    run: The network.
+    measurements: What was measured of it.
+    experiment: Name of the protocol.
+    detectors: The detectors that were measured, for their options.
+    seconds: How long the measurements took.
+
+  Returns:
+    A record a measurement.
+  """
+  surroundings = environment()
+  none = Fitted(detector=None)
+  return [
+    Record(
+      experiment=experiment,
+      model=run.config.model.name,
+      head=run.config.model.head,
+      entropic_scale=run.config.model.entropic_scale,
+      objective=run.config.objective.name,
+      outliers=run.config.objective.outliers,
+      in_set=str(run.known.reference),
+      seed=run.config.seed,
+      epochs=run.epochs,
+      checkpoint=run.checkpoint,
+      options=detectors.get(measurement.detector, none).options,
+      tuned_on=detectors.get(measurement.detector, none).tuned_on,
+      device=surroundings["device"],
+      versions=surroundings["versions"],
+      git_commit=surroundings["git_commit"],
+      wall_time=seconds,
+      time=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+      **measurement._asdict(),
+    )
+    for measurement in measurements
+  ]
+
+
+def _write_calibration(path: Path, test: ScoredSet, temperature: float | None) -> None:
+  """Write what the temperature does to the test images' probabilities; nothing without one."""
+  path.unlink(missing_ok=True)
+  if temperature is not None:
+    measured = measure_calibration(test.outputs.logits, test.labels, temperature=temperature)
+    write_atomically(path, (json.dumps(calibration_to_json(measured)) + "\n").encode())
+
+
+def _extremes(sets: dict[str, ScoredSet], scores: dict[str, np.ndarray], detector: str):
+  """Pick each set's images with the highest and the lowest scores, most extreme first."""
+  examples = {}
+  for name, scored in sets.items():
+    if name == VALIDATION:
+      continue
+    values = scores[f"{detector}|{name}"]
+    order = np.argsort(values, kind="stable")
+    for end, chosen in (("highest", order[::-1][:_EXAMPLES]), ("lowest", order[:_EXAMPLES])):
+      examples[f"{name}|{end}"] = scored.images[chosen]
+      examples[f"{name}|{end}|scores"] = values[chosen]
+  return examples

@@ -1,0 +1,161 @@
+"""The known set of a run: its classes, and the batches that are made of its images."""
+
+import os
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from isomax_jax import data
+from isomax_jax.data import resident, stream
+from isomax_jax.data.out_sets import find_unknown
+from isomax_jax.data.pipeline import Pipeline, with_outliers
+from isomax_jax.training import TrainConfig
+from isomax_jax.typing import Preprocessing
+
+# Order of outliers: NumPy reads a seed as words of 32 bits, of which a run's own seed has one and
+# then that of the epoch, which never gets so high.
+_APART = (2**32 - 1) * 2**32
+
+
+class Split(NamedTuple):
+  """A split that batches are made of: kept on the device, or read from disk as it is needed.
+
+  Attributes:
+    reference: The set and its classes.
+    spec: What is known of the set.
+    name: The split's name.
+    streamed: Whether it is read as it is needed.
+  """
+
+  reference: data.Reference
+  spec: data.DataSpec
+  name: str
+  streamed: bool
+
+  def open(self, data_dir: str | os.PathLike[str] | None) -> data.Labelled:
+    """Open the examples: on disk where they are streamed, else in memory."""
+    read = data.open_split if self.streamed else data.load
+    name, classes = self.reference
+    return read(name, self.name, classes=classes, data_dir=data_dir)
+
+  def blank(self) -> data.Examples:
+    """Return as many examples of the same shape, which hold nothing and take no memory."""
+    count = self.spec.splits[self.name]
+    shape = (count, *self.spec.example_shape)
+    return data.Examples(
+      np.broadcast_to(np.zeros((), self.spec.dtype), shape), np.broadcast_to(np.int32(0), count)
+    )
+
+  def make_pipeline(self, examples: data.Labelled, config: TrainConfig, *, seed: int) -> Pipeline:
+    """Make the pipeline of some of its examples."""
+    options = {"batch_size": config.optim.batch_size, "seed": seed}
+    if self.streamed:
+      return stream.make_pipeline(examples, **options, workers=config.run.workers)
+    return resident.make_pipeline(examples, **options)
+
+
+class KnownSet(NamedTuple):
+  """The set that a network is trained on.
+
+  Attributes:
+    reference: The set and its known classes.
+    spec: What is known of the set.
+    class_names: Names of the known classes, by label.
+    preprocessing: How stored images become the network's input.
+  """
+
+  reference: data.Reference
+  spec: data.DataSpec
+  class_names: tuple[str, ...]
+  preprocessing: Preprocessing
+
+  def load_test(
+    self, *, held_out: int, seed: int, data_dir: str | os.PathLike[str] | None
+  ) -> tuple[data.Examples, data.Examples]:
+    """Load the test images, less some that are drawn by a seed, and these."""
+    name, classes = self.reference
+    test = data.load(name, "test", classes=classes, data_dir=data_dir)
+    count = len(test.labels)
+    if held_out and held_out >= count:
+      raise ValueError(f"held_out must be below the {count} test images, got {held_out}")
+    is_held = np.zeros(count, bool)
+    is_held[np.random.default_rng(seed).permutation(count)[:held_out]] = True
+    return test.take(~is_held), test.take(is_held)
+
+
+def find_known_set(
+  config: TrainConfig, *, find: Callable[[str], data.DataSpec] = data.get_spec
+) -> KnownSet:
+  """Look up the set that a config names.
+
+  Args:
+    config: The config.
+    find: Function of a set's name to its description.
+
+  Raises:
+    ValueError: If the set or a class is unknown, or the set is no training set.
+  """
+  reference = data.parse_reference(config.data.name, find=find)
+  spec = find(reference.name)
+  if "train" not in spec.splits:
+    trainable = ", ".join(name for name, other in data.SPECS.items() if "train" in other.splits)
+    raise ValueError(f"{spec.name} has no images to train on; sets that have: {trainable}")
+  classes = range(len(spec.class_names)) if reference.classes is None else reference.classes
+  padding, flip = config.data.crop_padding, config.data.flip
+  return KnownSet(
+    reference=reference,
+    spec=spec,
+    class_names=tuple(spec.class_names[label] for label in classes),
+    preprocessing=data.make_preprocessing(
+      spec,
+      crop_padding=spec.crop_padding if padding is None else padding,
+      flip=spec.flip if flip is None else flip,
+    ),
+  )
+
+
+def find_splits(
+  config: TrainConfig, known: KnownSet, *, data_dir: str | os.PathLike[str] | None
+) -> list[Split]:
+  """Look up the splits that a config's batches are made of: of the known set, and of outliers.
+
+  Raises:
+    ValueError: If the set of the outliers is unknown, holds known classes or does not fit.
+  """
+  splits = [make_split(known.reference, known.spec, "train", pipeline=config.run.pipeline)]
+  if config.objective.outliers is not None:
+    reference, spec, _ = find_unknown(
+      known.reference,
+      known.spec,
+      config.objective.outliers,
+      role="objective.outliers",
+      data_dir=data_dir,
+    )
+    # A set that is there to be unknown has one split.
+    name = "train" if "train" in spec.splits else next(iter(spec.splits))
+    splits.append(make_split(reference, spec, name, pipeline=config.run.pipeline))
+  return splits
+
+
+def make_split(
+  reference: data.Reference, spec: data.DataSpec, name: str, *, pipeline: str
+) -> Split:
+  """Decide by which pipeline a split goes into steps; ``"auto"`` streams what is large."""
+  is_large = spec.num_bytes(name) >= data.LARGEST_RESIDENT
+  streamed = is_large if pipeline == "auto" else pipeline == "stream"
+  return Split(reference, spec, name, streamed)
+
+
+def make_pipeline(config: TrainConfig, *examples: tuple[Split, data.Labelled]) -> Pipeline:
+  """Make the pipeline of a config's batches.
+
+  Args:
+    config: The config.
+    *examples: The known split and its examples that are trained on, then maybe that of outliers.
+  """
+  pipelines = [
+    split.make_pipeline(each, config, seed=config.seed + number * _APART)
+    for number, (split, each) in enumerate(examples)
+  ]
+  return pipelines[0] if len(pipelines) == 1 else with_outliers(*pipelines)

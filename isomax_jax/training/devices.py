@@ -1,0 +1,231 @@
+"""How steps are spread over devices: ``pmap``, or ``jit`` with shardings over a mesh.
+
+Both take a replicated state without a device axis and give the same numbers.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from isomax_jax import _checks
+from isomax_jax.training.config import TrainConfig
+from isomax_jax.training.state import TrainState
+from isomax_jax.training.step import train_step
+from isomax_jax.typing import Batch, Preprocessing
+
+AXIS = "data"
+
+Step = Callable[..., tuple[TrainState, dict[str, jax.Array]]]
+Fetch = Callable[[Any, Any], Batch]
+
+
+class Runner(NamedTuple):
+  """Steps on their devices.
+
+  Attributes:
+    replicate: Copy a tree of arrays to every device.
+    place: Lay out draws, arrays on the host ``[steps, batch, ...]`` each, for the devices.
+    lower: Lower the program ``(state, source, draws, key) -> (state, metrics)`` for arguments of
+      such shapes: as many steps as the placed draws have, each with a batch of its own; metrics
+      are ``[steps]``. Compiled and run, it consumes the state.
+  """
+
+  replicate: Callable[[Any], Any]
+  place: Callable[[Any], Any]
+  lower: Callable[[TrainState, Any, Any, jax.Array], jax.stages.Lowered]
+
+
+def make_runner(
+  step: Step,
+  fetch: Fetch,
+  *,
+  strategy: str,
+  devices: Sequence[jax.Device],
+  batch_size: int,
+  multiple: int = 1,
+) -> Runner:
+  """Spread a step over devices.
+
+  Args:
+    step: ``train_step`` with ``objective`` and, for ``pmap``, ``axis_name`` bound.
+    fetch: Function of the source (replicated arrays) and a draw to a batch.
+    strategy: ``"pmap"`` or ``"sharded"``.
+    devices: Devices to use; they may be those of a topology that is only compiled for.
+    batch_size: Examples a step over all devices.
+    multiple: What the step needs a device's share of the batch to be a multiple of.
+
+  Returns:
+    The runner.
+
+  Raises:
+    ValueError: If the strategy is unknown or not for several processes, or the batch does not
+      divide by the devices or a device's share by ``multiple``.
+
+  Example:
+    >>> def step(state, batch, key):
+    ...   return state + batch.sum(), {"mean": batch.mean()}
+    >>> runner = make_runner(
+    ...     step, lambda source, draw: source[draw], strategy="sharded",
+    ...     devices=jax.devices()[:1], batch_size=2)
+    >>> arguments = runner.replicate((np.zeros(()), np.arange(5.0), jax.random.key(0)))
+    >>> state, source, key = arguments
+    >>> draws = runner.place(np.array([[1, 2], [3, 4]]))  # Two steps of two examples.
+    >>> run = runner.lower(state, source, draws, key).compile()
+    >>> state, metrics = run(state, source, draws, key)
+    >>> float(state), metrics["mean"].tolist()
+    (10.0, [1.5, 3.5])
+  """
+  _checks.one_of("strategy", strategy, ("pmap", "sharded"))
+  if strategy == "pmap" and processes_of(devices) > 1:
+    raise ValueError("strategy must be sharded for several processes, got pmap")
+  count = len(devices)
+  _check_batch_size(batch_size, count, multiple)
+
+  def steps(state, source, draws, key):
+    def one(state, draw):
+      return step(state, fetch(source, draw), key)
+
+    if jax.tree.leaves(draws)[0].shape[0] > 1:
+      return lax.scan(one, state, draws)
+    state, metrics = one(state, jax.tree.map(lambda draw: draw[0], draws))
+    return state, jax.tree.map(lambda metric: metric[None], metrics)
+
+  mesh = jax.make_mesh((count,), (AXIS,), axis_types=(AxisType.Auto,), devices=devices)
+  replicated = NamedSharding(mesh, PartitionSpec())
+
+  def replicate(tree):
+    # Between processes only plain arrays can be compared and sent.
+    kinds = jax.tree.map(_key_kind, tree)
+    data = jax.tree.map(lambda leaf, kind: jax.random.key_data(leaf) if kind else leaf, tree, kinds)
+    placed = jax.device_put(data, replicated)
+    return jax.tree.map(
+      lambda leaf, kind: jax.random.wrap_key_data(leaf, impl=kind) if kind else leaf, placed, kinds
+    )
+
+  if strategy == "sharded":
+    split = NamedSharding(mesh, PartitionSpec(None, AXIS))
+    mapped = jax.jit(
+      steps,
+      in_shardings=(replicated, replicated, split, replicated),
+      out_shardings=replicated,
+      donate_argnums=0,
+    )
+
+    def place(draws):
+      # A process draws its own rows; alone, it has all of them, and they are sent as they are.
+      if jax.process_count() == 1:
+        return draws
+      return jax.tree.map(partial(jax.make_array_from_process_local_data, split), draws)
+
+    return Runner(replicate, place, mapped.lower)
+
+  mapped = jax.pmap(
+    steps,
+    axis_name=AXIS,
+    in_axes=(None, None, 1, None),
+    out_axes=None,
+    devices=devices,
+    donate_argnums=0,
+  )
+
+  def split_draws(draws):
+    # [steps, batch] becomes [steps, devices, batch / devices].
+    return jax.tree.map(
+      lambda draw: np.reshape(draw, (draw.shape[0], count, -1, *draw.shape[2:])), draws
+    )
+
+  return Runner(replicate, split_draws, mapped.lower)
+
+
+def spread(
+  config: TrainConfig,
+  preprocessing: Preprocessing,
+  fetch: Fetch,
+  *,
+  devices: Sequence[jax.Device],
+) -> Runner:
+  """Spread a config's step over devices.
+
+  Args:
+    config: The config.
+    preprocessing: How stored examples become the network's input.
+    fetch: Function of a source and a draw to a batch.
+    devices: The devices.
+
+  Returns:
+    The runner. The state's network must have the axis of :func:`find_axis`.
+
+  Raises:
+    ValueError: As :func:`check_devices` does.
+  """
+  objective = config.objective.make(preprocessing, entropic_scale=config.model.entropic_scale)
+  strategy = _strategy(config, devices)
+  step = partial(
+    train_step,
+    objective=objective,
+    accumulate=config.optim.accumulate,
+    axis_name=find_axis(config, devices),
+  )
+  return make_runner(
+    step,
+    fetch,
+    strategy=strategy,
+    devices=devices,
+    batch_size=config.optim.batch_size,
+    multiple=_multiple(config),
+  )
+
+
+def find_axis(config: TrainConfig, devices: Sequence[jax.Device]) -> str | None:
+  """Return the name of the axis over which a config's step is mapped, if it is."""
+  return AXIS if _strategy(config, devices) == "pmap" else None
+
+
+def check_devices(config: TrainConfig, devices: Sequence[jax.Device]) -> None:
+  """Raise ValueError unless a config's batch divides by devices and what each needs of it."""
+  _check_batch_size(config.optim.batch_size, len(devices), _multiple(config))
+
+
+def _strategy(config: TrainConfig, devices: Sequence[jax.Device]) -> str:
+  if config.run.strategy != "auto":
+    return config.run.strategy
+  return "pmap" if processes_of(devices) == 1 < len(devices) else "sharded"
+
+
+def _multiple(config: TrainConfig) -> int:
+  return config.optim.accumulate * config.objective.rows
+
+
+def _check_batch_size(batch_size: int, devices: int, multiple: int) -> None:
+  unit = devices * multiple
+  if batch_size % unit:
+    below = batch_size - batch_size % unit
+    sizes = " or ".join(str(size) for size in (below, below + unit) if size)
+    each = f", {multiple} for each" if multiple > 1 else ""
+    raise ValueError(
+      f"batch_size must be a multiple of {unit} for {devices} devices{each}, got {batch_size}; "
+      f"nearest: {sizes}"
+    )
+
+
+def processes_of(devices: Sequence[jax.Device]) -> int:
+  """Count the processes that devices belong to.
+
+  Example:
+    >>> processes_of(jax.devices())
+    1
+  """
+  return len({device.process_index for device in devices})
+
+
+def _key_kind(leaf: Any) -> str:
+  """Return how a random key is implemented, or nothing for another array."""
+  if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+    return str(jax.random.key_impl(leaf))
+  return ""

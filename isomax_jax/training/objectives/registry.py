@@ -1,0 +1,92 @@
+"""The objectives: one class each, which is all that the rest of the library knows of one."""
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from isomax_jax._registry import Registry
+from isomax_jax.training.objectives.acet import Acet
+from isomax_jax.training.objectives.base import ObjectiveConfig
+from isomax_jax.training.objectives.classification import Classification
+from isomax_jax.training.objectives.fractional_probability import FractionalProbability
+from isomax_jax.training.objectives.outlier_exposure import OutlierExposure
+
+
+class Objectives(Registry[type[ObjectiveConfig]]):
+  """The registry of objectives, in which an option has one owner."""
+
+  def register(self, entry: type[ObjectiveConfig]) -> None:
+    """Add an objective.
+
+    Raises:
+      ValueError: As :meth:`Registry.register` does, or if another objective has one of its options,
+        or one has no default.
+    """
+    for option, field in _options(entry).items():
+      if field.default is dataclasses.MISSING:
+        raise ValueError(f"objective {entry.name!r}: option {option!r} must have a default")
+    for option, owner in owners(self.values()).items():
+      if owner is not entry and option in _options(entry):
+        raise ValueError(
+          f"objective {entry.name!r}: {owner.name} has an option {option!r} already; choose "
+          "another name for it"
+        )
+    super().register(entry)
+
+
+OBJECTIVES = Objectives(
+  "objective",
+  "isomax_jax.training.objectives:OBJECTIVES",
+  [Classification, FractionalProbability, OutlierExposure, Acet],
+)
+"""Objectives by name; ``OBJECTIVES.register(...)`` adds a class."""
+
+
+def create_objective_config(
+  name: str = Classification.name, options: Mapping[str, Any] | None = None
+) -> ObjectiveConfig:
+  """Create the config of an objective from values of its options, and maybe of others'.
+
+  An option belongs to one objective. With another it may be there, as in a config that holds all
+  options, but only at its default.
+
+  Args:
+    name: A key of ``OBJECTIVES``.
+    options: Values by the options' names.
+
+  Returns:
+    The config, an instance of the objective's class.
+
+  Raises:
+    ValueError: If the name or an option is unknown, one is not at its default and another
+      objective's, or a value does not pass its check.
+
+  Example:
+    >>> create_objective_config("acet", {"steps": 5})
+    Acet(epsilon=0.3, steps=5)
+  """
+  config = OBJECTIVES.find(name, argument="objective.name")
+  options = dict(options or {})
+  known = owners(OBJECTIVES.values())
+  unknown = sorted(set(options) - set(known))
+  if unknown:
+    raise ValueError(
+      f"unknown options in objective: {', '.join(unknown)}; known: {', '.join(['name', *known])}"
+    )
+  for option, owner in known.items():
+    if option in options and owner is not config:
+      value = options.pop(option)
+      if value != _options(owner)[option].default:
+        raise ValueError(
+          f"objective.{option} is an option of {owner.name}, got {value!r} with {name}"
+        )
+  return config(**options)
+
+
+def owners(configs: Iterable[type[ObjectiveConfig]]) -> dict[str, type[ObjectiveConfig]]:
+  """Return the objective that each option belongs to, by the option's name."""
+  return {option: config for config in configs for option in _options(config)}
+
+
+def _options(config: type[ObjectiveConfig]) -> dict[str, dataclasses.Field]:
+  return {field.name: field for field in dataclasses.fields(config)}
