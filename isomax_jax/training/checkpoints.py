@@ -84,12 +84,13 @@ class Checkpoints:
       preservation_policy=AnyPreservationPolicy(policies),
       best_fn=_accuracy,
       read_only=read_only,
+      save_interval_steps=0 if read_only else 1,  # It would say that it makes it so.
       create=not read_only,
       cleanup_tmp_directories=not read_only,
       async_options=ocp.AsyncOptions(post_finalization_callback=self._write_manifest),
     )
     handlers = {"state": ocp.PyTreeCheckpointHandler(), "notes": ocp.JsonCheckpointHandler()}
-    with self._damage_named("the checkpoints"):
+    with self._damage_named("the checkpoints"), _without_saying("Given directory is read only"):
       self._manager = ocp.CheckpointManager(
         self._directory, options=options, item_handlers=handlers
       )
@@ -307,6 +308,21 @@ class Checkpoints:
         f"checkpoint {self._saving} could not be saved in {self._directory} ({reason}); "
         f"whole ones: {whole}"
       ) from error
+
+
+@contextlib.contextmanager
+def _without_saying(beginning: str) -> Iterator[None]:
+  """Leave lines that begin so out of Orbax's logs, while the context lasts."""
+
+  def is_wanted(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith(beginning)
+
+  logger = logging.getLogger("absl")
+  logger.addFilter(is_wanted)
+  try:
+    yield
+  finally:
+    logger.removeFilter(is_wanted)
 
 
 def silence() -> None:

@@ -79,7 +79,7 @@ def test_a_worker_that_dies_ends_the_stream(digits):
   next(batches)
   (worker,) = set(multiprocessing.active_children()) - before
   worker.kill()
-  with pytest.raises(ChildProcessError, match=r"^a process that reads mnist_5k has died"):
+  with pytest.raises(ChildProcessError, match=r"^a process that reads examples has died"):
     list(itertools.islice(batches, 1000))
 
 
@@ -128,6 +128,6 @@ def test_no_examples(digits):
 
 def test_without_grain_the_package_is_named(digits, hide):
   hide("grain")
-  message = r"^the package grain is missing, needed to stream mnist_5k; pip install 'isomax_jax\["
+  message = r"^the package grain is missing, needed to stream examples; pip install 'isomax_jax\["
   with pytest.raises(ModuleNotFoundError, match=message):
     next(stream.draws(digits[1], batch_size=BATCH, seed=SEED))

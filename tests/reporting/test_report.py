@@ -8,6 +8,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 
+from isomax_jax.heads import HEADS
 from isomax_jax.reporting import read_records, read_results
 from isomax_jax.reporting.report import write_report
 
@@ -251,11 +252,12 @@ def test_page_stands_alone(source, page):
 def test_figures_follow_the_page_into_the_dark(source):
   figures = re.findall(r"<svg.*?</svg>", source, re.DOTALL)
   assert len(figures) == 5
-  variables = set(re.findall(r"(--\w+):", source))
+  variables = set(re.findall(r"(--[\w-]+):", source))
+  assert {f"--head-{head.colour[1:]}" for head in HEADS.values()} <= variables
   for figure in figures:
     assert not re.search("#ffffff|#24292f|#0072b2|#d55e00|#7f7f7f|#009e73", figure)
-    used = set(re.findall(r"var\((--\w+)\)", figure))
-    assert {"--ink", "--isomax"} <= used <= variables
+    used = set(re.findall(r"var\((--[\w-]+)\)", figure))
+    assert {"--ink", "--head-009e73"} <= used <= variables
 
 
 def test_examples_are_the_images_with_their_scores_and_decisions(source, pair_dirs):
