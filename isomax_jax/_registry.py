@@ -16,7 +16,7 @@ class Registry(Mapping[str, E]):
   Args:
     kind: What a record is of, for messages.
     place: Where the registry is, as ``"MODULE:VARIABLE"``, for other processes to find theirs.
-    entries: The library's own records; each has a ``name`` and a ``label``.
+    entries: The library's own records; each has a ``name``, and maybe a ``label``.
   """
 
   def __init__(self, kind: str, place: str, entries: Iterable[E]):
@@ -52,7 +52,7 @@ class Registry(Mapping[str, E]):
 
   def label(self, name: str) -> str:
     """Return what tables and figures call a record; a name that is not known stays as it is."""
-    return self._entries[name].label if name in self._entries else name
+    return getattr(self._entries.get(name), "label", name)
 
   def register(self, entry: E) -> None:
     """Add a record under its name; the same one again, as of a module run twice, changes nothing.
@@ -66,7 +66,7 @@ class Registry(Mapping[str, E]):
         f"name of a {self.kind} must be a word without '|', ':' and ',', got {name!r}"
       )
     if self._entries.setdefault(name, entry) != entry:
-      raise ValueError(f"there is a {self.kind} {name!r} already: choose another name")
+      raise ValueError(f"another {self.kind} has the name {name!r}: choose another")
     if (self, entry) not in _ADDED:
       _ADDED.append((self, entry))
 

@@ -73,7 +73,7 @@ def test_the_same_again_is_nothing(registry):
 def test_another_under_a_name_is_refused(registry):
   registry.register(Entry("three"))
   for other in (Entry("three", "another"), Entry("one")):
-    message = f"^there is a thing '{other.name}' already: choose another name$"
+    message = f"^another thing has the name '{other.name}': choose another$"
     with pytest.raises(ValueError, match=message):
       registry.register(other)
   assert registry["three"] == Entry("three")

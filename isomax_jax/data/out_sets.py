@@ -71,6 +71,13 @@ def load_unknown(
 
   Raises:
     ValueError: As :func:`find_unknown` does, or if the set is not prepared.
+
+  Example:
+    >>> import tempfile
+    >>> known, spec = parse_reference("mnist_5k:0-7"), get_spec("mnist_5k")
+    >>> with tempfile.TemporaryDirectory() as data_dir:
+    ...   len(load_unknown(known, spec, "letters", data_dir=data_dir).labels)
+    630
   """
   reference, _, of_known_set = find_unknown(known, spec, text, role="out-set", data_dir=data_dir)
   split = "all" if of_known_set else "test"

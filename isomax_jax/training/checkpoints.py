@@ -334,6 +334,8 @@ def silence() -> None:
   for logger in ("absl", "asyncio"):
     logging.getLogger(logger).setLevel(logging.CRITICAL)
   report = sys.unraisablehook
+  if getattr(report, "is_silent", False):
+    return  # It has been called before.
 
   def report_unless_abandoned(unraisable: Any) -> None:
     error = unraisable.exc_value
@@ -342,6 +344,7 @@ def silence() -> None:
     if str(error) != "Event loop is closed" and not isinstance(error.__cause__, GeneratorExit):
       report(unraisable)
 
+  report_unless_abandoned.is_silent = True
   sys.unraisablehook = report_unless_abandoned
 
 

@@ -163,6 +163,13 @@ def spread(
 
   Raises:
     ValueError: As :func:`check_devices` does.
+
+  Example:
+    >>> preprocessing = Preprocessing(lambda key, batch: batch.images, lambda x: x, lambda x: x)
+    >>> runner = spread(
+    ...   TrainConfig(), preprocessing, lambda source, draw: draw, devices=jax.devices()[:1])
+    >>> runner.place(np.arange(2)).tolist()
+    [0, 1]
   """
   objective = config.objective.make(preprocessing, entropic_scale=config.model.entropic_scale)
   strategy = _strategy(config, devices)
@@ -183,12 +190,20 @@ def spread(
 
 
 def find_axis(config: TrainConfig, devices: Sequence[jax.Device]) -> str | None:
-  """Return the name of the axis over which a config's step is mapped, if it is."""
+  """Return the name of the axis over which a config's step is mapped, if it is.
+
+  Example:
+    >>> find_axis(TrainConfig(), jax.devices()[:1])
+  """
   return AXIS if _strategy(config, devices) == "pmap" else None
 
 
 def check_devices(config: TrainConfig, devices: Sequence[jax.Device]) -> None:
-  """Raise ValueError unless a config's batch divides by devices and what each needs of it."""
+  """Raise ValueError unless a config's batch divides by devices and what each needs of it.
+
+  Example:
+    >>> check_devices(TrainConfig(), jax.devices()[:1])
+  """
   _check_batch_size(config.optim.batch_size, len(devices), _multiple(config))
 
 

@@ -93,7 +93,7 @@ def test_an_option_without_a_default_is_refused():
 
 
 def test_another_of_the_same_name_is_refused():
-  with pytest.raises(ValueError, match="there is a objective 'acet' already: choose another name"):
+  with pytest.raises(ValueError, match="another objective has the name 'acet'"):
     OBJECTIVES.register(make("acet"))
   assert OBJECTIVES["acet"] is Acet
 
