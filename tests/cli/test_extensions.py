@@ -86,7 +86,7 @@ BROKEN = {
   "missing": (None, "ModuleNotFoundError: No module named 'extension_of_missing'"),
   "raising": ("raise RuntimeError('two\\n  lines')", "RuntimeError: two lines"),
   "wrong": ("def f(:", "SyntaxError: invalid syntax"),
-  "taken": (SOURCE.format(name="gen").replace("mine", "other"), "ValueError: there is a detector"),
+  "taken": (SOURCE.format(name="gen").replace("mine", "other"), "ValueError: another detector has"),
 }
 
 
