@@ -17,6 +17,9 @@ import pytest
 from isomax_jax import _registry, data
 from isomax_jax.cli import main
 from isomax_jax.detectors import DETECTORS
+from isomax_jax.heads import HEADS
+from isomax_jax.models import MODELS
+from isomax_jax.training import OBJECTIVES
 from tests.detectors import tiny
 
 ROOT = Path(__file__).parents[1]
@@ -156,8 +159,13 @@ def commands_of(page):
 
 
 @pytest.mark.parametrize("name", [n for n, page in PAGES.items() if list(commands_of(page))])
-def test_every_command_of_a_page_is_one(name, capsys, monkeypatch):
+def test_every_command_of_a_page_is_one(name, capsys, monkeypatch, outside):
   """Each is parsed as it stands, and what it asks for is not done."""
+  monkeypatch.chdir(outside)  # Where the modules are that a page imports.
+  monkeypatch.setattr(sys, "path", list(sys.path))
+  for registry in (HEADS, MODELS, OBJECTIVES, DETECTORS, data.SPECS):
+    monkeypatch.setattr(registry, "_entries", dict(registry._entries))
+  monkeypatch.setattr(_registry, "_ADDED", list(_registry._ADDED))
   ran = []
 
   def parsed_only(command):
