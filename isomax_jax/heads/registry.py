@@ -41,47 +41,20 @@ def _nnx(name: str, *arguments: int, **options: Any) -> Any:
   return getattr(nnx, name)(*arguments, **options)
 
 
+def _own(name: str, linen: type[nn.Module], *columns: Any, colour: str) -> HeadEntry:
+  """Return the record of a head of the library, whose NNX module has the Linen module's name."""
+  return HeadEntry(name, linen, *columns, nnx=partial(_nnx, linen.__name__), colour=colour)
+
+
 # Okabe and Ito's colours: told apart under every common colour blindness.
 HEADS = Registry(
   "head",
   "isomax_jax.heads:HEADS",
   [
-    HeadEntry(
-      name="softmax",
-      linen=SoftmaxHead,
-      label="SoftMax",
-      entropic_scale=1.0,
-      detector="maximum_probability",
-      nnx=partial(_nnx, "SoftmaxHead"),
-      colour="#7f7f7f",
-    ),
-    HeadEntry(
-      name="isomax",
-      linen=IsoMaxHead,
-      label="IsoMax",
-      entropic_scale=10.0,
-      detector="entropic_score",
-      nnx=partial(_nnx, "IsoMaxHead"),
-      colour="#009e73",
-    ),
-    HeadEntry(
-      name="isomax_plus",
-      linen=IsoMaxPlusHead,
-      label="IsoMax+",
-      entropic_scale=10.0,
-      detector="max_logit",
-      nnx=partial(_nnx, "IsoMaxPlusHead"),
-      colour="#cc79a7",
-    ),
-    HeadEntry(
-      name="dismax",
-      linen=DisMaxHead,
-      label="DisMax",
-      entropic_scale=10.0,
-      detector="mmles",
-      nnx=partial(_nnx, "DisMaxHead"),
-      colour="#e69f00",
-    ),
+    _own("softmax", SoftmaxHead, "SoftMax", 1.0, "maximum_probability", colour="#7f7f7f"),
+    _own("isomax", IsoMaxHead, "IsoMax", 10.0, "entropic_score", colour="#009e73"),
+    _own("isomax_plus", IsoMaxPlusHead, "IsoMax+", 10.0, "max_logit", colour="#cc79a7"),
+    _own("dismax", DisMaxHead, "DisMax", 10.0, "mmles", colour="#e69f00"),
   ],
 )
 """Heads by name; ``HEADS.register(HeadEntry(...))`` adds one."""

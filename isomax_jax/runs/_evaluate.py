@@ -143,8 +143,8 @@ def measure_run(
     free = {name for name, entry in DETECTORS.items() if entry.is_free}
     own = HEADS[run.config.model.head].detector
     detectors = {name: create_detector(name) for name in sorted(free | {own})}
-  grids = {name: GRIDS[name] for name in detectors if name in GRIDS} if tuning else {}
-  if grids:
+  tuned = [name for name in detectors if name in GRIDS] if tuning else []
+  if tuned:
     _check_surrogate(tuning, out_sets, data_dir=data_dir)
   known, config = run.known, run.config
   outliers = config.objective.outliers
@@ -161,10 +161,11 @@ def measure_run(
   opened = make_split(known.reference, known.spec, "train", pipeline="auto").open(data_dir)
   training, validation = data.split_validation(opened, config.data.validation, seed=config.seed)
   test, held = known.load_test(held_out=held_out, seed=config.seed, data_dir=data_dir)
-  held = held if held_out else validation.read(slice(None))
+  validation = validation.read(slice(None))
+  held = held if held_out else validation
   batches = FitBatches(run.classifier, training)
-  tuned = {}
-  if grids:
+  fitted = {}
+  if tuned:
     if not len(held.labels):
       raise ValueError("tune_on needs known images that were not trained on: hold some out")
     report(f"preparing to tune on {tuning.on}")
@@ -173,19 +174,19 @@ def measure_run(
       surrogate = adversarial_examples(run.classifier, in_validation)
     else:
       surrogate = pass_through(run.classifier, load_unknown(tuning.on))
-    for name, grid in grids.items():
+    for name in tuned:
       report(f"tuning {name} on {tuning.on}")
-      tuned[name] = tune(
-        grid, run.classifier, batches, in_validation, surrogate, surrogate_name=tuning.on
+      fitted[name] = tune(
+        GRIDS[name], run.classifier, batches, in_validation, surrogate, surrogate_name=tuning.on
       )
   measured = measure(
     run.classifier,
     test,
     unknown,
-    {**detectors, **tuned},
+    {**detectors, **fitted},
     training=batches,
     held_out=FitBatches(run.classifier, held) if len(held.labels) else (),
-    validation=validation.read(slice(None)) if len(validation.labels) else None,
+    validation=validation if len(validation.labels) else None,
     temperature=temperature,
     report=report,
   )

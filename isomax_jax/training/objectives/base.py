@@ -1,5 +1,6 @@
 """What an objective is: a function of a network, a random key and a batch, and its options."""
 
+import abc
 import dataclasses
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
@@ -50,7 +51,7 @@ key with their positions, which never get so high."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ObjectiveConfig:
+class ObjectiveConfig(abc.ABC):
   """What training minimises, and its options; each objective has a class of its own.
 
   Its fields are the options, which have defaults, docstrings, and names that no other objective
@@ -69,6 +70,7 @@ class ObjectiveConfig:
   rows: ClassVar[int] = 1
   outliers: ClassVar[str | None] = None
 
+  @abc.abstractmethod
   def make(self, preprocessing: Preprocessing, *, entropic_scale: float) -> Objective:
     """Make the objective.
 
@@ -76,4 +78,3 @@ class ObjectiveConfig:
       preprocessing: How stored examples become the network's input.
       entropic_scale: The paper's :math:`E_s`; 1 for a softmax head.
     """
-    raise NotImplementedError
