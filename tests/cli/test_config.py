@@ -12,9 +12,9 @@ from isomax_jax.runs.network import make_network
 from isomax_jax.training import (
   OBJECTIVES,
   Acet,
+  Classification,
   DataConfig,
   ModelConfig,
-  ObjectiveConfig,
   OptimConfig,
   TrainConfig,
 )
@@ -124,7 +124,7 @@ def test_each_option_of_an_objective_is_one_of_the_command(objective):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Smoothed(ObjectiveConfig):
+class Smoothed(Classification):
   """Smoothed labels."""
 
   name: ClassVar[str] = "smoothed"

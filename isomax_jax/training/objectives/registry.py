@@ -1,6 +1,7 @@
 """The objectives: one class each, which is all that the rest of the library knows of one."""
 
 import dataclasses
+import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -20,8 +21,10 @@ class Objectives(Registry[type[ObjectiveConfig]]):
 
     Raises:
       ValueError: As :meth:`Registry.register` does, or if another objective has one of its options,
-        or one has no default.
+        one has no default, or it has no ``make``.
     """
+    if inspect.isabstract(entry):
+      raise ValueError(f"objective {entry.name!r} must have a method make")
     for option, field in _options(entry).items():
       if field.default is dataclasses.MISSING:
         raise ValueError(f"objective {entry.name!r}: option {option!r} must have a default")

@@ -36,7 +36,7 @@ def make(name, **options):
   ]
   return dataclasses.make_dataclass(
     name.title(), fields, bases=(ObjectiveConfig,), frozen=True, kw_only=True,
-    namespace={"name": name, "label": f"the {name}"},
+    namespace={"name": name, "label": f"the {name}", "make": Classification.make},
   )  # fmt: skip
 
 
@@ -90,6 +90,15 @@ def test_an_option_without_a_default_is_refused():
     OBJECTIVES.register(make("mine", sharpness=None))
   assert "mine" not in OBJECTIVES
   assert _registry.added() == []
+
+
+def test_an_objective_that_makes_none_is_refused():
+  class Empty(ObjectiveConfig):
+    name = "empty"
+
+  with pytest.raises(ValueError, match=r"^objective 'empty' must have a method make$"):
+    OBJECTIVES.register(Empty)
+  assert "empty" not in OBJECTIVES
 
 
 def test_another_of_the_same_name_is_refused():
