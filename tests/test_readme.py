@@ -40,6 +40,19 @@ def test_the_decision_is_what_the_comment_says():
   assert repr(eval(code, shown)) == comment == "array([False])"
 
 
+def test_a_run_from_python(monkeypatch, tmp_path, digits_dir):
+  monkeypatch.chdir(tmp_path)
+  monkeypatch.setenv("TFDS_DATA_DIR", str(digits_dir))
+  shortened = PYTHON[3].replace("epochs=200", "epochs=3")
+  assert shortened != PYTHON[3]
+  shown = {}
+  exec(compile(shortened, "README.md", "exec"), shown)
+  assert list(shown["aurocs"]) == ["mnist_5k:8,9", "letters", "photos"]
+  assert all(0.4 < auroc < 1 for auroc in shown["aurocs"].values())
+  assert shown["run"].decision["detector"] == "entropic_score"
+  assert shown["scores"].shape == (1,)
+
+
 def test_every_command_of_the_command_line_is_one(capsys, monkeypatch):
   """Each is parsed as it stands, and the job behind it is not run."""
   from isomax_jax.cli import main
