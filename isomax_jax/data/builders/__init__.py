@@ -1,6 +1,6 @@
-"""TFDS builders that need no TensorFlow, one file a set, each with a class ``Builder``.
+"""TFDS builders without TensorFlow: one module per set, each with a class ``Builder``.
 
-Importing a builder imports TFDS, so :func:`builder_class` does it when a set is asked for.
+Importing a builder imports TFDS, so :func:`builder_class` does it only when a set is built.
 """
 
 import importlib
@@ -10,21 +10,10 @@ from isomax_jax.data.specs import SPECS
 
 
 def builder_class(name: str) -> type[Any]:
-  """Return the TFDS builder of a set.
+  """Return a set's subclass of ``tfds.core.GeneratorBasedBuilder``.
 
-  The builders are not registered with TFDS, where some of the names are taken.
-
-  Args:
-    name: Name of the set, with its configuration where it has one.
-
-  Returns:
-    A subclass of ``tfds.core.GeneratorBasedBuilder``.
-
-  Example:
-    >>> builder_class("letters").name
-    'letters'
+  It is not registered with TFDS, where some of the names are taken.
   """
   if name in SPECS and SPECS[name].builder is not None:
     return SPECS[name].builder()
-  module = importlib.import_module(f"{__name__}.{name.partition('/')[0]}")
-  return module.Builder
+  return importlib.import_module(f"{__name__}.{name.partition('/')[0]}").Builder

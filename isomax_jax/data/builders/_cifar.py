@@ -1,4 +1,4 @@
-"""The binary form of CIFAR-10 and CIFAR-100: rows of label bytes and colour planes."""
+"""The binary archives of CIFAR-10 and CIFAR-100: rows of label bytes and colour planes."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,12 +16,12 @@ _MAX_BYTES = 2**28
 
 
 class CifarBuilder(ImageBuilder, skip_registration=True):
-  """Read a binary archive of CIFAR. A set fills in the names.
+  """Base of the two sets, which name what their archives hold.
 
   Attributes:
     FOLDER: The archive's folder.
     MEMBERS: Files of each split, in order.
-    NAMES: File of the classes' names.
+    NAMES: File of the class names.
     LABEL_BYTES: Label bytes of a row; the last is the class.
   """
 

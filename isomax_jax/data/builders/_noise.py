@@ -1,5 +1,6 @@
-"""Images of nothing, drawn with a fixed key."""
+"""Random images, drawn with a fixed key."""
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,22 +17,19 @@ class NoiseBuilder(ImageBuilder, skip_registration=True):
   """Draw images of the shape that the configuration names.
 
   Attributes:
-    from_uniform: Function of 32 random bits, uint32, to values of pixels, uint8.
+    from_uniform: Function of 32 random bits, uint32, to pixel values, uint8.
   """
 
   from_uniform: Callable[[np.ndarray], np.ndarray]
 
   def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
-    """Draw the only split."""
     count = self.spec.splits["test"]
     return {"test": self._generate_examples(self._images(count), np.zeros(count, np.uint8))}
 
   def _images(self, count: int) -> Iterator[np.ndarray]:
     # Raw draws, which NumPy promises never to change.
     generator = np.random.PCG64(_KEY)
-    shape = (
-      self.spec.example_shape if self.spec.example_shape[2] > 1 else self.spec.example_shape[:2]
-    )
+    size = math.prod(self.spec.example_shape)
     for _ in range(count):
-      bits = generator.random_raw((int(np.prod(shape)) + 1) // 2).view(np.uint32)
-      yield self.from_uniform(bits[: int(np.prod(shape))]).reshape(shape)
+      bits = generator.random_raw((size + 1) // 2).view(np.uint32)[:size]
+      yield self.from_uniform(bits).reshape(self.spec.example_shape)

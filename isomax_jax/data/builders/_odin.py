@@ -1,4 +1,4 @@
-"""ODIN's published folders of small images."""
+"""The archives of resized images that ODIN's authors published."""
 
 from typing import Any
 
@@ -13,19 +13,13 @@ _MAX_BYTES = 2**28
 
 
 class OdinBuilder(ImageBuilder, skip_registration=True):
-  """Read an archive of images in one folder, which may lie in one of the same name.
-
-  Attributes:
-    FOLDER: The folder.
-  """
-
-  FOLDER: str
+  """Read an archive of images in a folder of its name, which may lie in another such folder."""
 
   def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
     """Read the images, sorted by name."""
-    (path,) = self.archives.values()
+    ((archive, path),) = self.archives.items()
     # macOS leaves files whose names begin with a dot.
-    pattern = rf"(?:{self.FOLDER}/)+[^/.][^/]*\.(?:png|jpe?g|PNG|JPE?G)"
+    pattern = rf"(?:{archive.removesuffix('.tar.gz')}/)+[^/.][^/]*\.(?:png|jpe?g|PNG|JPE?G)"
     contents = read_tar(path, pattern, max_bytes=_MAX_BYTES)
     count = self.spec.splits["test"]
     if len(contents) != count:

@@ -1,4 +1,4 @@
-"""What the builders of labelled images have in common."""
+"""The base class of the TFDS builders."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -17,15 +17,15 @@ _REPORTED_EVERY = 250
 class ImageBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
   """Write labelled images as PNG, in the order in which they come.
 
-  A set's builder names itself and returns from ``_split_generators`` what
+  A set's builder has a ``name``, and returns from ``_split_generators`` what
   :meth:`_generate_examples` makes of the images and labels of each split. Its class is declared
   with ``skip_registration=True``, since TFDS may know another of its name.
 
   Args:
     spec: Description of the set, with its configuration if it has one.
     data_dir: Where the set is written.
-    archives: Where the files are that the set is made from, by name.
-    report: Told how far it is.
+    archives: Paths of the files that the set is made from, by name.
+    report: Called with the progress.
   """
 
   def __init__(
@@ -47,7 +47,6 @@ class ImageBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     super().__init__(data_dir=data_dir)
 
   def _info(self) -> tfds.core.DatasetInfo:
-    """Describe the set to TFDS."""
     spec = self.spec
     return tfds.core.DatasetInfo(
       builder=self,
@@ -66,20 +65,17 @@ class ImageBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
   def _generate_examples(
     self, images: Iterable[np.ndarray], labels: Iterable[int]
   ) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the examples with their position as key.
-
-    Images are handed over as Pillow images: TFDS encodes arrays with TensorFlow.
+    """Yield the position and the features of each example.
 
     Args:
-      images: uint8 arrays of shape ``[height, width]`` or ``[height, width, 3]``.
+      images: uint8 arrays of shape ``[height, width]`` or ``[height, width, 1 or 3]``.
       labels: Class indices.
-
-    Yields:
-      Position and features of each example.
     """
     total = sum(self.spec.splits.values())
     for position, (image, label) in enumerate(zip(images, labels, strict=True)):
-      yield position, {"image": Image.fromarray(image), "label": int(label)}
+      # TFDS would encode an array with TensorFlow.
+      encodable = Image.fromarray(image[..., 0] if image.shape[2:] == (1,) else image)
+      yield position, {"image": encodable, "label": int(label)}
       self._written += 1
       if self._written % _REPORTED_EVERY == 0 or self._written == total:
         self._report(Progress(self.spec.name, "write", self._written, total))

@@ -1,4 +1,4 @@
-"""CIFAR-10 from its publisher's binary archive."""
+"""CIFAR-10, from its publisher's binary archive."""
 
 from typing import ClassVar
 
@@ -6,7 +6,7 @@ from isomax_jax.data.builders._cifar import CifarBuilder
 
 
 class Builder(CifarBuilder, skip_registration=True):
-  """Ten classes; five files to train on and one to test with."""
+  """Ten classes; five training files and one test file."""
 
   name = "cifar10"
   FOLDER = "cifar-10-batches-bin"

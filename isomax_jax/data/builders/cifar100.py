@@ -1,4 +1,4 @@
-"""CIFAR-100 from its publisher's binary archive."""
+"""CIFAR-100, from its publisher's binary archive."""
 
 from typing import ClassVar
 
@@ -6,7 +6,7 @@ from isomax_jax.data.builders._cifar import CifarBuilder
 
 
 class Builder(CifarBuilder, skip_registration=True):
-  """A hundred fine classes; the 20 coarse ones are passed over."""
+  """A hundred fine classes; the 20 coarse ones are ignored."""
 
   name = "cifar100"
   FOLDER = "cifar-100-binary"

@@ -18,7 +18,7 @@ class Builder(NoiseBuilder, skip_registration=True):
 
   @staticmethod
   def from_uniform(bits: np.ndarray) -> np.ndarray:
-    """Turn 32 random bits into a clipped normal value by the inverse of its distribution."""
+    """Turn 32 random bits into a clipped normal value by the inverse distribution function."""
     package_folder("scipy", extra="train")
     from scipy.special import ndtri
 

@@ -1,6 +1,5 @@
 """Letters in the text fonts that Matplotlib ships."""
 
-import itertools
 from pathlib import Path
 from typing import Any
 
@@ -28,21 +27,10 @@ _DRAWN_SIZE = 200
 def render_letter(letter: str, font_file: Path) -> np.ndarray:
   """Draw a letter as MNIST's digits were: longest side 20 pixels, centre of mass in the middle.
 
-  Args:
-    letter: One character.
-    font_file: A TrueType font.
-
-  Returns:
-    White on black, shape ``[28, 28]``, uint8.
+  It is white on black, shape ``[28, 28]``, uint8.
 
   References:
     LeCun et al., *Gradient-Based Learning Applied to Document Recognition*, section III.A.
-
-  Example:
-    >>> fonts = package_folder("matplotlib", extra="quickstart") / "mpl-data" / "fonts" / "ttf"
-    >>> image = render_letter("E", fonts / "cmr10.ttf")
-    >>> int(image.any(axis=1).sum()), int(image.max())
-    (20, 255)
   """
   font = ImageFont.truetype(font_file, _DRAWN_SIZE, layout_engine=ImageFont.Layout.BASIC)
   mask = font.getmask(letter, mode="L")
@@ -73,8 +61,8 @@ class Builder(ImageBuilder, skip_registration=True):
   name = "letters"
 
   def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
-    """Draw all letters into the only split."""
     folder = package_folder("matplotlib", extra="quickstart") / "mpl-data" / "fonts" / "ttf"
-    cases = list(itertools.product(enumerate(self.spec.class_names), FONTS))
-    images = [render_letter(letter, folder / f"{font}.ttf") for (_, letter), font in cases]
-    return {"test": self._generate_examples(images, [label for (label, _), _ in cases])}
+    letters = self.spec.class_names
+    images = [render_letter(letter, folder / f"{font}.ttf") for letter in letters for font in FONTS]
+    labels = np.repeat(np.arange(len(letters)), len(FONTS))
+    return {"test": self._generate_examples(images, labels)}

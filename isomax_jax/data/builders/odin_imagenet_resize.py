@@ -7,4 +7,3 @@ class Builder(OdinBuilder, skip_registration=True):
   """The images of ``Imagenet_resize.tar.gz``."""
 
   name = "odin_imagenet_resize"
-  FOLDER = "Imagenet_resize"

@@ -7,4 +7,3 @@ class Builder(OdinBuilder, skip_registration=True):
   """The images of ``LSUN_resize.tar.gz``."""
 
   name = "odin_lsun_resize"
-  FOLDER = "LSUN_resize"

@@ -12,19 +12,10 @@ from isomax_jax.data.builders.base import ImageBuilder
 
 
 def grey_patches(photo: Path, side: int) -> np.ndarray:
-  """Cut a photograph into the squares that tile it from its top left corner.
-
-  Args:
-    photo: An image file.
-    side: Height and width of a patch, in pixels; what is left at the far edges is dropped.
+  """Cut a photograph into the squares that tile it from its top left corner, row by row.
 
   Returns:
-    Luminance (.299 R + .587 G + .114 B), shape ``[patches, side, side]``, uint8, row by row.
-
-  Example:
-    >>> photos = package_folder("sklearn", extra="quickstart") / "datasets" / "images"
-    >>> grey_patches(photos / "china.jpg", 28).shape
-    (330, 28, 28)
+    Luminance (.299 R + .587 G + .114 B), shape ``[patches, side, side]``, uint8.
   """
   with Image.open(photo) as image:
     grey = np.asarray(image.convert("L"))
@@ -39,7 +30,6 @@ class Builder(ImageBuilder, skip_registration=True):
   name = "photos"
 
   def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
-    """Cut both photographs into the only split."""
     folder = package_folder("sklearn", extra="quickstart") / "datasets" / "images"
     names = self.spec.class_names
     patches = [grey_patches(folder / f"{photo}.jpg", 28) for photo in names]

@@ -1,4 +1,4 @@
-"""SVHN's cropped digits from the publisher's MATLAB files."""
+"""The cropped digits of SVHN, from the publisher's MATLAB files."""
 
 from pathlib import Path
 from typing import Any
@@ -6,23 +6,21 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
+from isomax_jax._files import one_line
 from isomax_jax.data._packages import package_folder
 from isomax_jax.data.builders.base import ImageBuilder
 
 
 def read_digits(path: Path) -> tuple[np.ndarray, np.ndarray]:
-  """Read the images and digits of a file.
+  """Return the images ``[n, 32, 32, 3]`` and digits ``[n]`` of a MATLAB file, both uint8.
 
   Args:
-    path: A MATLAB file with ``X``, ``[32, 32, 3, n]`` uint8, and ``y``, ``[n, 1]`` in 1..10,
-      where 10 stands for the digit 0.
-
-  Returns:
-    Images, shape ``[n, 32, 32, 3]``, uint8, and digits, shape ``[n]``, uint8.
+    path: The file, with ``X``, ``[32, 32, 3, n]`` uint8, and ``y``, ``[n, 1]`` in 1..10, where 10
+      stands for the digit 0.
 
   Raises:
     ModuleNotFoundError: If SciPy is missing.
-    ValueError: If the file is damaged or holds something else; the message names it.
+    ValueError: If the file is damaged or holds something else.
   """
   package_folder("scipy", extra="train")
   import scipy.io
@@ -30,8 +28,7 @@ def read_digits(path: Path) -> tuple[np.ndarray, np.ndarray]:
   try:
     content = scipy.io.loadmat(path, variable_names=("X", "y"))
   except Exception as error:  # Whatever damaged bytes make the reader raise.
-    reason = str(error).partition("\n")[0] or type(error).__name__
-    raise ValueError(f"{path} is damaged or cut short ({reason}): get it anew") from error
+    raise ValueError(f"{path} is damaged or cut short ({one_line(error)}): get it anew") from error
   missing = [name for name in ("X", "y") if name not in content]
   if missing:
     raise ValueError(f"{path} must hold the arrays X and y, {' and '.join(missing)} missing")
@@ -49,12 +46,11 @@ def read_digits(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 class Builder(ImageBuilder, skip_registration=True):
-  """House numbers' digits; the split ``extra`` is left out, as in the paper."""
+  """Digits of house numbers; the split ``extra`` is left out, as in the paper."""
 
   name = "svhn_cropped"
 
   def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
-    """Read a file a split."""
     splits = {}
     for split, count in self.spec.splits.items():
       path = self.archives[f"{split}_32x32.mat"]

@@ -1,4 +1,4 @@
-"""Test images of Tiny ImageNet, made half as large."""
+"""The test images of Tiny ImageNet at half their size."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,10 +15,7 @@ from isomax_jax.data.members import read_zip
 _SIDE = 64
 _LARGEST_MEMBER = 2**20
 
-_RESAMPLING = {
-  "nearest": Image.Resampling.NEAREST,
-  "antialiased": Image.Resampling.BICUBIC,
-}
+_RESAMPLING = {"nearest": Image.Resampling.NEAREST, "antialiased": Image.Resampling.BICUBIC}
 
 
 class Builder(ImageBuilder, skip_registration=True):
@@ -27,7 +24,7 @@ class Builder(ImageBuilder, skip_registration=True):
   name = "tiny_imagenet_resize"
 
   def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
-    """Read the images one by one; their publisher keeps the labels to himself."""
+    """Read the images one by one; their labels are not published."""
     (path,) = self.archives.values()
     count = self.spec.splits["test"]
     return {"test": self._generate_examples(self._images(path, count), np.zeros(count, np.uint8))}
