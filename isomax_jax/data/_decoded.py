@@ -1,7 +1,7 @@
-"""Decoded images and labels beside a prepared set: read at once where records take seconds.
+"""Decoded images and labels, kept beside the records of a prepared set.
 
-Decoding 50,000 small PNG files one by one takes some five seconds; mapping their pixels into
-memory and verifying them takes a fraction of one. Larger sets have their labels alone.
+Decoding 50,000 small PNG files takes some five seconds; mapping their pixels into memory and
+verifying them takes a fraction of one. Larger sets have their labels alone.
 """
 
 import hashlib
@@ -19,19 +19,7 @@ _MANIFEST = "decoded.json"
 
 
 def write_decoded(folder: Path, arrays: dict[str, np.ndarray]) -> None:
-  """Write arrays and, last, the checksums by which they are verified.
-
-  Args:
-    folder: The prepared set.
-    arrays: What to write, by name.
-
-  Example:
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...   write_decoded(Path(folder), {"test-labels": np.arange(3)})
-    ...   read_decoded(Path(folder), "test-labels").tolist()
-    [0, 1, 2]
-  """
+  """Write arrays and, last, the checksums by which they are verified."""
   checksums = {}
   for name, array in arrays.items():
     path = folder / f"{name}.npy"
@@ -44,17 +32,9 @@ def write_decoded(folder: Path, arrays: dict[str, np.ndarray]) -> None:
 
 
 def read_decoded(folder: Path, name: str) -> np.ndarray | None:
-  """Map an array into memory after verifying its checksum.
+  """Map an array into memory, read-only, after verifying its checksum.
 
-  Args:
-    folder: The prepared set.
-    name: Name of the array.
-
-  Returns:
-    The array, read-only; None if there is none of that name.
-
-  Raises:
-    ValueError: If it is damaged; the message names the file.
+  None if there is no array of that name; ValueError if it is damaged.
   """
   manifest, path = folder / _MANIFEST, folder / f"{name}.npy"
   if not manifest.exists():
@@ -72,23 +52,14 @@ def read_decoded(folder: Path, name: str) -> np.ndarray | None:
 
 
 def is_decoded(folder: Path, name: str) -> bool:
-  """Tell whether an array is there, whole or not.
-
-  Args:
-    folder: The prepared set.
-    name: Name of the array.
-
-  Example:
-    >>> is_decoded(Path("no/such/folder"), "test-labels")
-    False
-  """
+  """Tell whether an array is there, whole or damaged."""
   manifest = folder / _MANIFEST
   if not (manifest.exists() and (folder / f"{name}.npy").exists()):
     return False
   try:
     return name in read_json(manifest)
   except ValueError:
-    return True  # What is damaged is for its reader to say.
+    return True  # Its reader says that it is damaged.
 
 
 def _digest(path: Path) -> str:

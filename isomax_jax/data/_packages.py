@@ -1,26 +1,19 @@
-"""Find the packages that the data sets are read with or taken from, without importing them."""
+"""Folders of optional packages, found without an import."""
 
 import importlib.util
 from pathlib import Path
 
 
 def package_folder(package: str, *, extra: str, use: str = "") -> Path:
-  """Return the folder of an installed package, which is not imported for it.
+  """Return the folder of an installed top-level package.
 
   Args:
-    package: Name of the top-level package, as it is imported.
-    extra: The extra of this project that installs it; named in the message.
-    use: What it is needed to do, for the message too.
-
-  Returns:
-    The folder that holds the package's ``__init__.py``.
+    package: Its name, as it is imported.
+    extra: The extra of this project that installs it.
+    use: What it is needed to do.
 
   Raises:
-    ModuleNotFoundError: If the package is not installed; the message says how to install it.
-
-  Example:
-    >>> package_folder("numpy", extra="train").name
-    'numpy'
+    ModuleNotFoundError: If it is not installed; the message says how to install it.
   """
   found = importlib.util.find_spec(package)
   if found is None or not found.origin:

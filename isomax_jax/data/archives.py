@@ -1,4 +1,4 @@
-"""Get the files that sets are made from: from a folder, or by download with a checksum."""
+"""Files that sets are made from: found in a folder, or downloaded and verified by checksum."""
 
 import hashlib
 import http.client
@@ -17,29 +17,13 @@ _TIMEOUT_SECONDS = 60
 
 
 def find_archives(spec: DataSpec, manual_dir: Path, *, report: Report) -> dict[str, Path]:
-  """Find the files of a set in a folder.
+  """Return the paths of a set's archives in a folder, by name.
 
-  A file that is not byte for byte the publisher's is noted, not refused: what it holds is
+  A file that is not byte for byte the publisher's is reported, not refused: its content is
   verified when it is read.
 
-  Args:
-    spec: The set.
-    manual_dir: The folder.
-    report: Told of files that are not the publisher's.
-
-  Returns:
-    Where each of the set's archives is, by its name.
-
   Raises:
-    FileNotFoundError: If one is missing; the message says where it comes from.
-
-  Example:
-    >>> from isomax_jax.data import get_spec
-    >>> from isomax_jax.data.progress import silent
-    >>> find_archives(get_spec("cifar10"), Path("downloads"), report=silent)
-    Traceback (most recent call last):
-      ...
-    FileNotFoundError: cifar10 needs cifar-10-binary.tar.gz, which is not in downloads; ...
+    FileNotFoundError: If an archive is missing.
   """
   found = {}
   for archive in spec.archives:
@@ -58,28 +42,14 @@ def find_archives(spec: DataSpec, manual_dir: Path, *, report: Report) -> dict[s
 
 
 def download_archives(spec: DataSpec, folder: Path, *, report: Report) -> dict[str, Path]:
-  """Download the files of a set, except those that are there already.
+  """Download the archives of a set that are not in a folder yet; return all paths by name.
 
-  A file gets its name when it is whole and its checksum is right, so nothing that looks complete
-  is left of an interrupted download.
-
-  Args:
-    spec: The set.
-    folder: Where downloaded files are kept.
-    report: Told how far it is.
-
-  Returns:
-    Where each of the set's archives is, by its name.
+  A file gets its name when it is whole and its checksum is right, so an interrupted download
+  leaves nothing that looks complete.
 
   Raises:
-    ConnectionError: If a file cannot be downloaded; the message says what to do without a network.
+    ConnectionError: If a file cannot be downloaded.
     ValueError: If a file is not what the publisher distributes, or only the user has it.
-
-  Example:
-    >>> from isomax_jax.data import get_spec
-    >>> from isomax_jax.data.progress import silent
-    >>> download_archives(get_spec("letters"), Path("downloads"), report=silent)
-    {}
   """
   for archive in spec.archives:
     if archive.url is None or archive.checksum is None:
@@ -88,7 +58,6 @@ def download_archives(spec: DataSpec, folder: Path, *, report: Report) -> dict[s
 
 
 def _download(name: str, archive: Archive, folder: Path, report: Report) -> Path:
-  """Download a file unless a good one is there."""
   path = folder / archive.name
   if path.exists() and _digest(path, archive) == archive.checksum:
     return path
@@ -111,7 +80,7 @@ def _download(name: str, archive: Archive, folder: Path, report: Report) -> Path
 
 
 def _blocks(archive: Archive) -> Iterator[tuple[int, int, bytes]]:
-  """Yield how many bytes of a download are done, how many there are, and the next ones."""
+  """Yield the bytes done, all bytes and the next block of a download."""
   request = urllib.request.Request(archive.url, headers={"User-Agent": "isomax-jax"})
   try:
     with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as response:
@@ -135,7 +104,7 @@ def _blocks(archive: Archive) -> Iterator[tuple[int, int, bytes]]:
 
 
 def _digest(path: Path, archive: Archive) -> str:
-  """Return a file's checksum of the kind that is known of its publisher's."""
+  """Return a file's checksum of the same kind as its publisher's."""
   kind = archive.checksum.partition(":")[0]
   with path.open("rb") as file:
     return f"{kind}:{hashlib.file_digest(file, kind).hexdigest()}"

@@ -1,4 +1,4 @@
-"""How a data set is described before a byte of it is read."""
+"""Descriptions of data sets, and their form in JSON."""
 
 import dataclasses
 import math
@@ -11,16 +11,14 @@ import numpy as np
 from isomax_jax import _checks
 
 MAX_SIDE = 9_999
-"""Height and width that images may have."""
+"""Largest height and width of images."""
 MAX_SIZE = 2**20
-"""Length that an axis of other examples may have."""
-DTYPES = ("uint8", "float32")
-"""Dtypes of examples: images as stored, and vectors."""
+"""Longest axis of other examples."""
 _IMAGE_SHAPE = "image_shape"
 
 
 class ChannelStatistics(NamedTuple):
-  """Constants of a whole set by which its pixels are normalised: ``(pixels - mean) / std``.
+  """Constants by which a set's pixels are normalised: ``(pixels - mean) / std``.
 
   Attributes:
     mean: Mean of each channel, in pixels of [0, 1].
@@ -35,10 +33,10 @@ class Archive(NamedTuple):
   """A file or folder that a set is made from.
 
   Attributes:
-    name: Its name, under which it is looked for.
+    name: Name under which it is looked for.
     url: Where it is downloaded from; None if only the user has it.
-    checksum: ``"sha256:..."`` or ``"md5:..."`` of what the publisher distributes.
-    size: Bytes of what the publisher distributes.
+    checksum: ``"sha256:..."`` or ``"md5:..."`` of the publisher's file.
+    size: Bytes of the publisher's file; 0 where that is not known.
     other_names: Other names of files that hold the same images.
   """
 
@@ -51,15 +49,14 @@ class Archive(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DataSpec:
-  """What is known of a data set: its record in the registry ``SPECS``.
+  """The description of a data set: its record in the registry ``SPECS``.
 
   Attributes:
-    name: Name of the set, of its TFDS builder and of the file in ``builders``; a configuration
-      follows after a slash.
+    name: Name of the set and of its TFDS builder; a configuration follows after a slash.
     example_shape: Shape of every example: height, width and channels of an image.
     class_names: Name of each class, in the order of the labels.
     splits: Number of examples of each split.
-    role: Whether it may be the known set (``"in"``), the unknown one (``"out"``) or both.
+    role: Whether it may be the known set (``"in"``), an unknown one (``"out"``) or both.
     description: What the images show and how they were made.
     source: Where the images come from, with the attribution that their licence asks for.
     licence: Licence of the images.
@@ -71,8 +68,8 @@ class DataSpec:
     flip: Whether training flips images left to right.
     dtype: Dtype of the examples as stored. Images are uint8, of three axes; nothing else is
       augmented or normalised.
-    builder: Function without arguments to the TFDS builder; None takes ``Builder`` of the file of
-      the set's name in ``builders``.
+    builder: Function without arguments to the TFDS builder; None takes ``Builder`` of the module
+      of the set's name in ``builders``.
   """
 
   name: str
@@ -99,19 +96,13 @@ class DataSpec:
     return self.dtype == "uint8" and len(self.example_shape) == 3
 
   def num_bytes(self, split: str | None = None) -> int:
-    """Return the bytes of the decoded examples of a split, or of all of them.
-
-    Example:
-      >>> from isomax_jax.data import get_spec
-      >>> get_spec("letters").num_bytes("test")
-      493920
-    """
+    """Return the bytes of the decoded examples of a split, or of all of them."""
     count = sum(self.splits.values()) if split is None else self.splits[split]
     return count * math.prod(self.example_shape) * np.dtype(self.dtype).itemsize
 
 
 def spec_to_json(spec: DataSpec) -> dict[str, Any]:
-  """Return a description as a dictionary of plain values; without archives, which are fetched.
+  """Return a description as a dictionary of plain values, without its archives and builder.
 
   Example:
     >>> from isomax_jax.data import get_spec
@@ -122,7 +113,7 @@ def spec_to_json(spec: DataSpec) -> dict[str, Any]:
   del values["archives"], values["builder"]
   if spec.is_images:
     del values["dtype"]
-    # In its place, as descriptions of images have been written from the first.
+    # The key that descriptions of images have always had, in its place.
     values = {_IMAGE_SHAPE if key == "example_shape" else key: v for key, v in values.items()}
   if isinstance(spec.normalization, ChannelStatistics):
     values["normalization"] = spec.normalization._asdict()
@@ -133,7 +124,7 @@ def spec_from_json(values: Any) -> DataSpec:
   """Make a description from what :func:`spec_to_json` gave, maybe by way of JSON text.
 
   Raises:
-    ValueError: If fields are missing, unknown or of another kind.
+    ValueError: If fields are missing, unknown or of another type.
 
   Example:
     >>> from isomax_jax.data import get_spec
@@ -142,19 +133,12 @@ def spec_from_json(values: Any) -> DataSpec:
   """
   try:
     values = {("example_shape" if key == _IMAGE_SHAPE else key): v for key, v in values.items()}
-    normalization = values["normalization"]
-    if normalization != "image":
-      normalization = ChannelStatistics(
-        **{name: tuple(constants) for name, constants in normalization.items()}
-      )
-    spec = DataSpec(
-      **{
-        **values,
-        "example_shape": tuple(values["example_shape"]),
-        "class_names": tuple(values["class_names"]),
-        "normalization": normalization,
-      }
-    )
+    for key in ("example_shape", "class_names"):
+      values[key] = tuple(values[key])
+    if values["normalization"] != "image":
+      constants = values["normalization"].items()
+      values["normalization"] = ChannelStatistics(**{key: tuple(each) for key, each in constants})
+    spec = DataSpec(**values)
     _check(spec)
   except (AttributeError, KeyError, TypeError, ValueError) as error:
     raise ValueError(f"not the description of a data set: {error}") from error
@@ -162,15 +146,14 @@ def spec_from_json(values: Any) -> DataSpec:
 
 
 def _check(spec: DataSpec) -> None:
-  """Raise ValueError unless a description of unknown origin is one."""
+  """Raise ValueError unless a description of unknown origin is valid."""
   for name, expected in get_type_hints(DataSpec).items():
     _checks.typed(name, getattr(spec, name), NoneType if name == "builder" else expected)
-  _checks.one_of("dtype", spec.dtype, DTYPES)
+  _checks.one_of("dtype", spec.dtype, ("uint8", "float32"))
   if spec.dtype == "uint8":
     *sides, channels = spec.example_shape or (0,)
-    if (
-      len(sides) != 2 or not all(1 <= side <= MAX_SIDE for side in sides) or channels not in (1, 3)
-    ):
+    fits = len(sides) == 2 and all(1 <= side <= MAX_SIDE for side in sides)
+    if not fits or channels not in (1, 3):
       raise ValueError(
         f"image_shape must be sides of 1 to {MAX_SIDE:,} and 1 or 3 channels, "
         f"got {spec.example_shape}"
@@ -180,16 +163,13 @@ def _check(spec: DataSpec) -> None:
   if not spec.class_names or min(spec.splits.values(), default=-1) < 0:
     raise ValueError("it must have a class, a split, and no fewer than 0 examples in any")
   _checks.not_negative("crop_padding", spec.crop_padding)
-  if spec.normalization != "image":
-    _check_normalization(spec.normalization, spec.example_shape[-1])
-
-
-def _check_normalization(statistics: ChannelStatistics, channels: int) -> None:
-  for name, expected in get_type_hints(ChannelStatistics).items():
-    constants = getattr(statistics, name)
-    _checks.typed(f"normalization.{name}", constants, expected)
+  if spec.normalization == "image":
+    return
+  channels = spec.example_shape[-1]
+  for field, check in (("mean", _checks.not_negative), ("std", _checks.positive)):
+    name, constants = f"normalization.{field}", getattr(spec.normalization, field)
+    _checks.typed(name, constants, tuple[float, ...])
     if len(constants) != channels:
-      raise ValueError(f"normalization.{name} must be {channels} numbers, got {len(constants)}")
-  for mean, std in zip(*statistics, strict=True):
-    _checks.not_negative("normalization.mean", mean)
-    _checks.positive("normalization.std", std)
+      raise ValueError(f"{name} must be {channels} numbers, got {len(constants)}")
+    for constant in constants:
+      check(name, constant)

@@ -1,7 +1,6 @@
-"""Labelled examples: as arrays in memory, or on disk until they are asked for.
+"""Labelled examples: arrays in memory, or records on disk that are read on demand.
 
-Both have ``labels``, ``take`` and ``read``, so that whoever is handed examples need not ask which
-they are.
+Both have ``labels``, ``take`` and ``read``, so either can be given where examples are needed.
 """
 
 import dataclasses
@@ -22,16 +21,8 @@ from isomax_jax.data.description import DataSpec
 _RECORDS_AT_A_TIME = 1000
 # What reads records. TFDS imports ArrayRecord late, and would say that the set is damaged.
 _READERS = ("tensorflow_datasets", "array_record", "PIL")
-_FEATURES = "tensorflow_datasets.core.features."
-_CLASSES = frozenset(
-  _FEATURES + name
-  for name in (
-    "features_dict.FeaturesDict",
-    "image_feature.Image",
-    "class_label_feature.ClassLabel",
-  )
-)
-
+_FEATURES = ("features_dict.FeaturesDict", "image_feature.Image", "class_label_feature.ClassLabel")
+_CLASSES = frozenset(f"tensorflow_datasets.core.features.{name}" for name in _FEATURES)
 
 Positions = slice | Int[np.ndarray, " n"] | Bool[np.ndarray, " examples"]
 """Which examples: a slice, positions or, for each example, whether it is chosen."""
@@ -83,13 +74,7 @@ class Stored:
     return dataclasses.replace(self, rows=self.rows[chosen], labels=self.labels[chosen])
 
   def read(self, positions: Positions) -> Examples:
-    """Read some examples.
-
-    Args:
-      positions: Which, by a slice, or their position among ``labels``, shape ``[n]``, integer.
-
-    Returns:
-      The examples in the order of the positions.
+    """Read some examples, by positions or a slice, in their order.
 
     Raises:
       ValueError: If one cannot be read or is not as the description says.
@@ -107,29 +92,11 @@ Labelled = Examples | Stored
 
 
 def open_stored(folder: Path, spec: DataSpec, split: str) -> Stored:
-  """Open a split and verify the number of its examples and their labels.
-
-  Args:
-    folder: The prepared set.
-    spec: Its description.
-    split: The split.
-
-  Returns:
-    The split.
+  """Open a split of a prepared set, and verify the number of its examples and their labels.
 
   Raises:
     ModuleNotFoundError: If a package that reads records is missing.
-    ValueError: If it cannot be read or is not as its description says.
-
-  Example:
-    >>> import tempfile
-    >>> from isomax_jax.data import get_spec, prepare
-    >>> with tempfile.TemporaryDirectory() as data_dir:
-    ...   folder = prepare("photos", data_dir=data_dir)
-    ...   stored = open_stored(folder, get_spec("photos"), "test")
-    ...   images, labels = stored.read(np.array([0, 659]))
-    >>> images.shape, labels.tolist()
-    ((2, 28, 28, 1), [0, 1])
+    ValueError: If the split cannot be read or is not as its description says.
   """
   for package in _READERS:
     package_folder(package, extra="train", use=f"read {spec.name} {split} from its records")
@@ -152,29 +119,14 @@ def open_stored(folder: Path, spec: DataSpec, split: str) -> Stored:
 
 
 def read_split(folder: Path, spec: DataSpec, split: str) -> Examples:
-  """Read a split and verify it against its description.
+  """Read a split of a prepared set, and verify it against its description.
 
-  Decoded arrays are read without TFDS; records are where a set is too large to be kept decoded.
-
-  Args:
-    folder: The prepared set.
-    spec: Its description.
-    split: The split.
-
-  Returns:
-    The examples in the order in which they are stored; arrays may be read-only.
+  Decoded arrays are read without TFDS; records are read where a set is too large for such.
 
   Raises:
-    ModuleNotFoundError: If a package that reads records is missing, and they are to be read.
-    ValueError: If it cannot be read or is not as its description says, or what should be there
-      decoded is not and nothing can read the records instead.
-
-  Example:
-    >>> import tempfile
-    >>> from isomax_jax.data import get_spec, prepare
-    >>> with tempfile.TemporaryDirectory() as data_dir:
-    ...   read_split(prepare("photos", data_dir=data_dir), get_spec("photos"), "test").images.shape
-    (660, 28, 28, 1)
+    ModuleNotFoundError: If records are to be read and a package for it is missing.
+    ValueError: If the split cannot be read or is not as its description says, or its decoded
+      arrays are missing and nothing can read the records instead.
   """
   if spec.num_bytes() < LARGEST_RESIDENT and not all(map(importlib.util.find_spec, _READERS)):
     _check_decoded(folder, spec, split)
@@ -192,7 +144,7 @@ def read_split(folder: Path, spec: DataSpec, split: str) -> Examples:
 
 
 def _check_decoded(folder: Path, spec: DataSpec, split: str) -> None:
-  """Raise ValueError if a split is not there decoded: a package could be missing on purpose."""
+  """Raise ValueError if a split is not there decoded: packages may be missing on purpose."""
   names = (f"{split}-images", f"{split}-labels")
   missing = [f"{name}.npy" for name in names if not is_decoded(folder, name)]
   if missing:
@@ -204,7 +156,7 @@ def _check_decoded(folder: Path, spec: DataSpec, split: str) -> None:
 
 
 def _read_records(records: Any, rows: np.ndarray, folder: Path) -> Iterator[dict[str, Any]]:
-  """Yield records, of which some at a time are in memory."""
+  """Yield records, reading a bounded number at a time."""
   for start in range(0, len(rows), _RECORDS_AT_A_TIME):
     try:
       found = records.__getitems__(rows[start : start + _RECORDS_AT_A_TIME].tolist())
@@ -229,7 +181,7 @@ def _unreadable(folder: Path, error: Exception) -> ValueError:
 
 
 def _check_labels(labels: np.ndarray, spec: DataSpec, split: str) -> None:
-  """Raise ValueError unless there are as many labels as there should be, each of a class."""
+  """Raise ValueError unless the labels have the right number, and each is a class."""
   count, classes = spec.splits[split], len(spec.class_names)
   if labels.ndim != 1 or labels.dtype.kind not in "iu":
     raise ValueError(

@@ -1,4 +1,4 @@
-"""A user's own folders of images as a set: ``SPLIT/CLASS/IMAGE``."""
+"""Data sets made from a user's own folders of images: ``SPLIT/CLASS/IMAGE``."""
 
 import os
 import re
@@ -17,16 +17,7 @@ _SPLITS = ("train", "validation", "test")
 
 
 def parse_name(name: str) -> tuple[str, tuple[int, int, int]]:
-  """Read which folder of images a set is made from, and the shape that they are given.
-
-  Args:
-    name: ``"image_folder/NAME-HEIGHTxWIDTHxCHANNELS"``.
-
-  Returns:
-    The folder's name and the shape.
-
-  Raises:
-    ValueError: If the name is another.
+  """Return the folder's name and the shape of its images from a set's name.
 
   Example:
     >>> parse_name("image_folder/flowers-64x64x3")
@@ -40,21 +31,7 @@ def parse_name(name: str) -> tuple[str, tuple[int, int, int]]:
 
 
 def parse_shape(text: str) -> tuple[int, int, int]:
-  """Read the shape of images that a configuration names.
-
-  Args:
-    text: ``"HEIGHTxWIDTHxCHANNELS"``.
-
-  Returns:
-    Height, width and channels.
-
-  Raises:
-    ValueError: If it is no shape of images.
-
-  Example:
-    >>> parse_shape("28x28x1")
-    (28, 28, 1)
-  """
+  """Return the height, width and channels that ``"HEIGHTxWIDTHxCHANNELS"`` states."""
   match = re.fullmatch(r"([1-9][0-9]{0,3})x([1-9][0-9]{0,3})x([13])", text)
   if match is None:
     raise ValueError(f"shape of images must be like 32x32x3 (1 or 3 channels), got {text!r}")
@@ -63,35 +40,17 @@ def parse_shape(text: str) -> tuple[int, int, int]:
 
 
 def how_to_prepare(name: str) -> str:
-  """Say how a set is prepared from a folder of images.
-
-  Example:
-    >>> how_to_prepare("image_folder/flowers-64x64x3")
-    'isomax-jax prepare image_folder/flowers-64x64x3 --manual-dir DIR, with images in
-    DIR/flowers/SPLIT/CLASS/'
-  """
+  """Return the command that prepares a set from a folder of images."""
   folder, _ = parse_name(name)
   return f"isomax-jax prepare {name} --manual-dir DIR, with images in DIR/{folder}/SPLIT/CLASS/"
 
 
 def read_spec(name: str, *, data_dir: str | os.PathLike[str] | None = None) -> DataSpec:
-  """Read the description that was made when a folder of images was prepared.
-
-  Args:
-    name: Name of the set.
-    data_dir: Where sets are kept; by default ``$TFDS_DATA_DIR``, else ``~/tensorflow_datasets``.
-
-  Returns:
-    The set's description.
+  """Read the description that was written when a folder of images was prepared.
 
   Raises:
-    ValueError: If the name is not that of a folder of images, or the set is not prepared.
-
-  Example:
-    >>> read_spec("image_folder/flowers-64x64x3", data_dir="no/such/folder")
-    Traceback (most recent call last):
-      ...
-    ValueError: image_folder/flowers-64x64x3 is not prepared in no/such/folder; run ...
+    ValueError: If the name is not that of a folder of images, the set is not prepared, or its
+      description cannot be read.
   """
   parse_name(name)
   root = data_root(data_dir)
@@ -110,46 +69,20 @@ def read_spec(name: str, *, data_dir: str | os.PathLike[str] | None = None) -> D
 
 
 def find_prepared(*, data_dir: str | os.PathLike[str] | None = None) -> list[DataSpec]:
-  """Find the folders of images that have been prepared.
-
-  Args:
-    data_dir: Where sets are kept; by default ``$TFDS_DATA_DIR``, else ``~/tensorflow_datasets``.
-
-  Returns:
-    Their descriptions, by name.
-
-  Raises:
-    ValueError: If a description cannot be read.
-
-  Example:
-    >>> find_prepared(data_dir="no/such/folder")
-    []
-  """
+  """Return the descriptions of all prepared folders of images, by name."""
   found = sorted(data_root(data_dir).glob(f"{FAMILY}/*/{DataSpec.version}/{SPEC_FILE}"))
   return [read_spec(f"{FAMILY}/{path.parts[-3]}", data_dir=data_dir) for path in found]
 
 
 def describe(name: str, tree: Path) -> DataSpec:
-  """Describe the set that a folder of images makes.
+  """Describe the set that a folder of images makes; its classes are sorted by name.
 
   Args:
     name: Name of the set.
     tree: The folder: ``SPLIT/CLASS/IMAGE``, with splits train, validation or test.
 
-  Returns:
-    The description: classes are the names of the folders, sorted.
-
   Raises:
     ValueError: If the tree is not of that form; the message names the file or folder.
-
-  Example:
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...   for name in ("rose", "lily"):
-    ...     Path(folder, "test", name).mkdir(parents=True)
-    ...     Path(folder, "test", name, "1.png").touch()
-    ...   describe("image_folder/flowers-64x64x3", Path(folder)).class_names
-    ('lily', 'rose')
   """
   _, shape = parse_name(name)
   files = {split: list_files(tree, split) for split in _splits(tree)}
@@ -170,19 +103,8 @@ def describe(name: str, tree: Path) -> DataSpec:
 def list_files(tree: Path, split: str) -> list[Path]:
   """List the images of a split, by class and name.
 
-  Files that are hidden are passed over; anything else that is not an image in a class's folder
-  is refused rather than left out.
-
-  Raises:
-    ValueError: If there is something else, or a class has no image.
-
-  Example:
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...   Path(folder, "test", "rose").mkdir(parents=True)
-    ...   Path(folder, "test", "rose", "1.png").touch()
-    ...   [file.name for file in list_files(Path(folder), "test")]
-    ['1.png']
+  Hidden files are ignored; anything else that is not an image in a class's folder is refused
+  rather than left out, and so is a class without an image.
   """
   files = []
   for folder in _visible(tree / split):
@@ -201,7 +123,7 @@ def list_files(tree: Path, split: str) -> list[Path]:
 
 
 def _splits(tree: Path) -> list[str]:
-  """List the splits that a tree holds, in their own order."""
+  """List the splits that a tree holds, training first."""
   if not tree.is_dir():
     raise ValueError(f"{tree} is not a folder: it must hold SPLIT/CLASS/IMAGE")
   for path in _visible(tree):

@@ -1,4 +1,4 @@
-"""Load a set as arrays on the host or as examples on disk, and keep a part for validation."""
+"""Loading of splits, as arrays or as examples on disk, and the validation split."""
 
 import dataclasses
 import os
@@ -29,12 +29,12 @@ def load(
 ) -> Examples:
   """Load a split of a set.
 
-  A set that comes with installed packages or is generated is prepared where that has not been
-  done; one that has to be fetched is not, because that is for the user to ask for.
+  A set that comes with installed packages or is generated is prepared if it is not yet; one that
+  has to be fetched is not, because that is for the user to ask for.
 
   Args:
     name: Name of the set, with its configuration where it has one.
-    split: One of the set's splits, or ``"all"`` for all of them one after the other.
+    split: One of the set's splits, or ``"all"`` for all of them in their order.
     classes: Classes to keep, by their original indices; labels become positions in it.
     data_dir: Where sets are kept; by default ``$TFDS_DATA_DIR``, else ``~/tensorflow_datasets``.
 
@@ -42,11 +42,9 @@ def load(
     The examples in the order in which they are stored; the arrays may be read-only.
 
   Raises:
-    ModuleNotFoundError: If a package that is needed is missing; the message says how to install
-      it.
-    ValueError: If the set, the split or a class is unknown, the set is not prepared, or what is
-      stored is not what the set's description says: number, type and shape of the images, range
-      of the labels.
+    ModuleNotFoundError: If a package is missing; the message says how to install it.
+    ValueError: If the set, the split or a class is unknown, the set is not prepared, or the
+      images' number, type or shape or the labels' range is not as the set's description says.
 
   Example:
     >>> import tempfile
@@ -77,7 +75,7 @@ def open_split(
   classes: Sequence[int] | None = None,
   data_dir: str | os.PathLike[str] | None = None,
 ) -> Stored:
-  """Open a split of a set whose images are read when they are asked for.
+  """Open a split of a set whose images are read on demand.
 
   Args:
     name: Name of the set, with its configuration where it has one.
@@ -114,12 +112,12 @@ def split_validation(examples: L, fraction: float, *, seed: int) -> tuple[L, L]:
   """Split examples into those to train on and those to validate with, class by class.
 
   Args:
-    examples: The examples, as arrays or on disk.
+    examples: The examples, in memory or on disk.
     fraction: Share of each class for validation, in [0, 1), rounded to whole examples.
     seed: Seed of the permutation that chooses them, a non-negative integer.
 
   Returns:
-    The examples to train on and the examples to validate with, each in the order that they had.
+    The examples to train on and those to validate with, each in the order that they had.
 
   Raises:
     ValueError: If the fraction is out of range.
@@ -138,7 +136,7 @@ def split_validation(examples: L, fraction: float, *, seed: int) -> tuple[L, L]:
 
 
 def _prepared_folder(spec: DataSpec, data_dir: str | os.PathLike[str] | None) -> Path:
-  """Return the set's folder, which is prepared on the spot if nothing must be fetched for it."""
+  """Return the set's folder, after preparing the set if nothing must be fetched for it."""
   root = data_root(data_dir)
   if spec.archives and not set_folder(root, spec.name, spec.version).exists():
     raise ValueError(

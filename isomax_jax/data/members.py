@@ -1,7 +1,7 @@
-"""Read members of archives by name, without writing anything to disk.
+"""Reading of archive members by name, without writing anything to disk.
 
-Names inside an archive only select what is read, so a name that leads out of a folder, a link or
-a device does nothing; sizes are bounded before anything is read.
+Names inside an archive only select what is read, so a path that leads out of the folder, a link
+or a device does nothing; sizes are bounded before anything is read.
 """
 
 import contextlib
@@ -19,11 +19,11 @@ _BLOCK = 1 << 20
 
 
 class _Refused(ValueError):  # noqa: N818 (it says what an archive is)
-  """An archive that can be read and is not what it must be."""
+  """An archive that is readable but not as expected."""
 
 
 class _Bounded:
-  """A stream that refuses to give more than so many bytes, whatever is asked of it."""
+  """A stream that refuses to give more than so many bytes in all."""
 
   def __init__(self, stream: IO[bytes], path: Path, max_bytes: int):
     self._stream, self._path, self._max_bytes = stream, path, max_bytes
@@ -45,7 +45,7 @@ def read_tar(
   Args:
     path: The archive.
     pattern: Regular expression of the names of the members to read, without a leading ``./``.
-    max_bytes: What the whole archive may have, unpacked: members that are not read and its own
+    max_bytes: Size limit of the whole archive, unpacked: members that are not read and its own
       records, which Python reads into memory, count too.
     expected: Names of members that must be there.
 
@@ -55,14 +55,6 @@ def read_tar(
   Raises:
     ValueError: If the archive is damaged, cut short or too large, or a member is missing, there
       twice or no plain file; the message names the archive and the member.
-
-  Example:
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...   with tarfile.open(Path(folder, "a.tar.gz"), "w:gz") as archive:
-    ...     archive.addfile(tarfile.TarInfo("set/empty.bin"))
-    ...   read_tar(Path(folder, "a.tar.gz"), r"set/[^/]+", max_bytes=20_000)
-    {'set/empty.bin': b''}
   """
   contents: dict[str, bytes] = {}
   with _damage_named(path), gzip.open(path) as unpacked:
@@ -77,7 +69,7 @@ def read_tar(
         if name in contents:
           raise _Refused(f"{path}: {name} is there twice")
         contents[name] = archive.extractfile(member).read()
-    # The checksum at the very end is looked at by whoever reads that far.
+    # The checksum at the very end is verified only by reading that far.
     while stream.read(_BLOCK):
       pass
   _check_present(path, expected, contents)
@@ -85,27 +77,16 @@ def read_tar(
 
 
 def read_zip(path: Path, expected: tuple[str, ...], *, max_bytes: int) -> Iterator[bytes]:
-  """Yield the content of members of a zip archive.
+  """Yield the content of members of a zip archive, in the order of their names in ``expected``.
 
   Args:
     path: The archive.
     expected: Names of the members.
-    max_bytes: What one member may have.
-
-  Yields:
-    The content of each member, in the order of the names.
+    max_bytes: Size limit of a member.
 
   Raises:
-    ValueError: If the archive is damaged or cut short, or a member is missing, empty or larger
-      than it may be; the message names the archive and the member.
-
-  Example:
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...   with zipfile.ZipFile(Path(folder, "a.zip"), "w") as archive:
-    ...     archive.writestr("set/a.bin", b"content")
-    ...   list(read_zip(Path(folder, "a.zip"), ("set/a.bin",), max_bytes=10))
-    [b'content']
+    ValueError: If the archive is damaged or cut short, or a member is missing, empty or too
+      large; the message names the archive and the member.
   """
   with _damage_named(path), zipfile.ZipFile(path) as archive:
     _check_present(path, expected, set(archive.namelist()))

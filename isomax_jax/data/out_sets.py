@@ -1,8 +1,7 @@
-"""Out-sets: what a network is to tell from the known set, or learns from as outliers."""
+"""Out-of-distribution sets: to measure a network on, or to learn from as outliers."""
 
 import os
 from functools import partial
-from typing import NamedTuple
 
 from isomax_jax.data.description import DataSpec
 from isomax_jax.data.examples import Examples
@@ -12,20 +11,6 @@ from isomax_jax.data.references import Reference, parse_reference
 from isomax_jax.data.specs import SPECS, get_spec
 
 
-class Unknown(NamedTuple):
-  """A set, or some of its classes, of which nothing is known.
-
-  Attributes:
-    reference: The set and its classes.
-    spec: What is known of the set.
-    of_known_set: Whether they are other classes of the known set.
-  """
-
-  reference: Reference
-  spec: DataSpec
-  of_known_set: bool
-
-
 def find_unknown(
   known: Reference,
   spec: DataSpec,
@@ -33,18 +18,21 @@ def find_unknown(
   *,
   role: str,
   data_dir: str | os.PathLike[str] | None = None,
-) -> Unknown:
-  """Look up a set after checking that none of it is known and that its images fit.
+) -> tuple[Reference, DataSpec]:
+  """Look up an unknown set, and check that its images fit and none of its classes is known.
 
   Args:
     known: The known set and its classes.
-    spec: What is known of the known set.
-    text: Reference of the set.
-    role: What the set is wanted for, for error messages.
+    spec: Description of the known set.
+    text: Reference of the unknown set.
+    role: What error messages call it.
     data_dir: Where sets are kept; see :func:`isomax_jax.data.load`.
 
+  Returns:
+    The unknown set with its classes, and its description.
+
   Raises:
-    ValueError: If the set is unknown, its images have another shape, or it holds known classes.
+    ValueError: If there is no such set, its images have another shape, or it holds known classes.
   """
   find = partial(get_spec, data_dir=data_dir)
   other = parse_reference(text, find=find)
@@ -54,10 +42,9 @@ def find_unknown(
       f"{role} {text} must have images of shape {spec.example_shape} as {known.name} has, "
       f"got {other_spec.example_shape}"
     )
-  of_known_set = other.name == known.name
-  if of_known_set and (common := common_classes(other_spec, known, other)):
+  if other.name == known.name and (common := _common_classes(other_spec, known, other)):
     raise ValueError(f"{role} {text} holds known classes: {', '.join(map(str, common))}")
-  return Unknown(other, other_spec, of_known_set)
+  return other, other_spec
 
 
 def load_unknown(
@@ -67,10 +54,17 @@ def load_unknown(
   *,
   data_dir: str | os.PathLike[str] | None = None,
 ) -> Examples:
-  """Load what to measure a network on: test images, or all of other classes of the known set.
+  """Load an unknown set to measure on: its test images, or all images of held-out classes.
+
+  Args:
+    known: The known set and its classes.
+    spec: Description of the known set.
+    text: Reference of the unknown set; held-out classes are other classes of the known set.
+    data_dir: Where sets are kept; see :func:`isomax_jax.data.load`.
 
   Raises:
-    ValueError: As :func:`find_unknown` does, or if the set is not prepared.
+    ValueError: If there is no such set, its images have another shape, it holds known classes, or
+      it is not prepared.
 
   Example:
     >>> import tempfile
@@ -79,20 +73,20 @@ def load_unknown(
     ...   len(load_unknown(known, spec, "letters", data_dir=data_dir).labels)
     630
   """
-  reference, _, of_known_set = find_unknown(known, spec, text, role="out-set", data_dir=data_dir)
-  split = "all" if of_known_set else "test"
+  reference, _ = find_unknown(known, spec, text, role="out-set", data_dir=data_dir)
+  split = "all" if reference.name == known.name else "test"
   return load(reference.name, split, classes=reference.classes, data_dir=data_dir)
 
 
 def overlap(
   one: str, other: str, *, data_dir: str | os.PathLike[str] | None = None
 ) -> tuple[int, ...]:
-  """List the classes that two sets have in common, images of other splits included.
+  """List the classes that two references have in common, whatever the split.
 
   Args:
     one: Reference of a set.
     other: Reference of another.
-    data_dir: Where sets are kept.
+    data_dir: Where sets are kept; see :func:`isomax_jax.data.load`.
 
   Returns:
     Class indices; sets of different names share them if they are made from the same archives.
@@ -108,11 +102,10 @@ def overlap(
   spec = find(ours.name)
   if ours.name != theirs.name and not set(spec.archives) & set(find(theirs.name).archives):
     return ()
-  return common_classes(spec, ours, theirs)
+  return _common_classes(spec, ours, theirs)
 
 
-def common_classes(spec: DataSpec, one: Reference, other: Reference) -> tuple[int, ...]:
-  """List the classes that two references to a set have in common."""
+def _common_classes(spec: DataSpec, one: Reference, other: Reference) -> tuple[int, ...]:
   every = range(len(spec.class_names))
   return tuple(sorted(set(one.classes or every) & set(other.classes or every)))
 
@@ -123,7 +116,7 @@ def default_out_sets(
   outliers: str | None = None,
   data_dir: str | os.PathLike[str] | None = None,
 ) -> list[str]:
-  """List what a known set is compared with unless told: its other classes, and the out-sets.
+  """List the default out-sets of a known set: its held-out classes, and the sets that fit.
 
   Args:
     reference: The known set and its known classes.

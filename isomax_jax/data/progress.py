@@ -1,4 +1,4 @@
-"""What a long preparation tells of itself."""
+"""Progress reports of a preparation."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -9,10 +9,9 @@ class Progress(NamedTuple):
 
   Attributes:
     name: The set.
-    stage: What is being done: ``"download"``, ``"write"`` or ``"read back"``; ``"note"`` is a
-      remark on what was found.
-    done: What has been done of it, in bytes (download) or images.
-    total: All of it; 0 where that is not known.
+    stage: ``"download"``, ``"write"`` or ``"read back"``; ``"note"`` is a remark.
+    done: Bytes (of a download) or images that are done.
+    total: All of them; 0 where that is not known.
     text: The file or split that is being worked on; the remark.
   """
 
@@ -27,8 +26,4 @@ Report = Callable[[Progress], None]
 
 
 def silent(progress: Progress) -> None:
-  """Report nothing.
-
-  Example:
-    >>> silent(Progress("cifar10", "write", 5, 10))
-  """
+  """Report nothing."""

@@ -125,7 +125,7 @@ def find_splits(
   """
   splits = [make_split(known.reference, known.spec, "train", pipeline=config.run.pipeline)]
   if config.objective.outliers is not None:
-    reference, spec, _ = find_unknown(
+    reference, spec = find_unknown(
       known.reference,
       known.spec,
       config.objective.outliers,
