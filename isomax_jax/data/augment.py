@@ -1,4 +1,4 @@
-"""Pure functions on batches of images that run on the device, inside the training step."""
+"""Augmentation and normalisation of batches, on the device inside the training step."""
 
 from collections.abc import Callable
 
@@ -13,18 +13,12 @@ from isomax_jax.typing import Batch, Preprocessing
 # An image that is flat has no deviation to divide by; the floor is 1 / sqrt(28 * 28).
 DEVIATION_FLOOR = 1 / 28
 
-# Folded into a key, so that crop and flip of an example that share its key are independent.
+# Folded into a key, so that an example's crop and flip, which share it, are independent.
 _CROP, _FLIP = 0, 1
 
 
 def to_pixels(images: UInt8[Array, "*shape"]) -> Float[Array, "*shape"]:
-  """Turn stored images into pixels of [0, 1].
-
-  Args:
-    images: Images as stored, any shape, uint8.
-
-  Returns:
-    ``images / 255``, the same shape, float32.
+  """Return ``images / 255``, float32, of stored images of any shape.
 
   Raises:
     TypeError: If the images are not uint8.
@@ -40,16 +34,14 @@ def to_pixels(images: UInt8[Array, "*shape"]) -> Float[Array, "*shape"]:
 
 
 def example_keys(key: Key[Array, ""], positions: Int[Array, " batch"]) -> Key[Array, " batch"]:
-  """Make a key for each example from its place in the global batch.
-
-  What is drawn with it does not depend on how the batch is spread over devices.
+  """Make a key for each example, so that draws do not depend on how devices share the batch.
 
   Args:
     key: The step's key, the same on every device.
     positions: Place of each example in the global batch, shape ``[batch]``, integer.
 
   Returns:
-    A key for each example, shape ``[batch]``.
+    The keys, shape ``[batch]``.
 
   Raises:
     TypeError: If the positions are not integers.
@@ -68,7 +60,7 @@ def random_crop(
   *,
   padding: int,
 ) -> Num[Array, "batch height width channels"]:
-  """Surround each image with zeros and cut a window of its size at a random place.
+  """Pad each image with zeros and cut out a window of its size at a random place.
 
   Args:
     keys: A key for each example, shape ``[batch]``; may be shared with :func:`random_flip`.
@@ -124,10 +116,10 @@ def random_flip(
 
 
 def make_preprocessing(spec: DataSpec, *, crop_padding: int, flip: bool) -> Preprocessing:
-  """Make what turns a set's stored examples into a network's input.
+  """Make the preprocessing of a set's stored examples.
 
-  Images are cropped and flipped at random in training, and normalised as the set asks for. What are
-  no images goes into the network as it is.
+  Images are cropped and flipped at random in training, and normalised as the set asks for. Other
+  examples go into the network as they are.
 
   Args:
     spec: The set that a network is trained on.
@@ -135,7 +127,7 @@ def make_preprocessing(spec: DataSpec, *, crop_padding: int, flip: bool) -> Prep
     flip: Whether training flips images at random.
 
   Raises:
-    ValueError: If what are no images is to be cropped or flipped.
+    ValueError: If examples that are not images are to be cropped or flipped.
 
   Example:
     >>> from isomax_jax.data import get_spec
@@ -147,9 +139,7 @@ def make_preprocessing(spec: DataSpec, *, crop_padding: int, flip: bool) -> Prep
   if not spec.is_images:
     if crop_padding or flip:
       raise ValueError(f"data.crop_padding and data.flip are for images, got {spec.name}")
-    return Preprocessing(
-      augment=lambda key, batch: batch.images, to_pixels=lambda x: x, normalize=lambda x: x
-    )
+    return Preprocessing(lambda key, batch: batch.images, lambda x: x, lambda x: x)
 
   def augment(key: jax.Array, batch: Batch) -> jax.Array:
     keys, images = example_keys(key, batch.positions), batch.images
@@ -179,7 +169,7 @@ def normalizer(
     normalised pixels, the same shape, at least float32.
 
   Raises:
-    ValueError: If the set's constants are not one of each for every channel.
+    ValueError: If the set's constants are not one mean and one deviation a channel.
 
   Example:
     >>> from isomax_jax.data import get_spec

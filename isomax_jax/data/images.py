@@ -1,4 +1,4 @@
-"""Read images of unknown origin, as given to prediction."""
+"""Reading and writing of image files of any origin."""
 
 import glob
 import logging
@@ -14,20 +14,20 @@ from jaxtyping import UInt8
 from isomax_jax._files import one_line
 from isomax_jax.data._packages import package_folder
 
-# What a folder is searched for.
+# What is taken for an image in a folder.
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 
-# Beyond it a small file may be made to fill the memory: a decompression bomb.
+# Beyond it, a small file can fill the memory: a decompression bomb.
 MAX_MEGAPIXELS = 100
 _MAX_BYTES = 2**30
-# Each scan of a JPEG passes over all of it: a small file may be made to take for ever.
+# Each scan of a JPEG passes over the whole image: a small file can take for ever.
 _MAX_SCANS = 100
 _TIFF_TILE_WIDTH, _TIFF_TILE_LENGTH = 322, 323
 
-# Named to Pillow, which else tries every format it knows, some by running other programs.
+# Otherwise Pillow tries every format it knows, some by running other programs.
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 
-# What Pillow has to say of a damaged file is in the error; unhandled, it would go to the terminal.
+# What Pillow logs of a damaged file is in the error too; unhandled, it would go to the terminal.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
@@ -46,7 +46,7 @@ def find_images(patterns: Sequence[str | os.PathLike[str]]) -> list[Path]:
     The files, those of a folder or glob sorted, none twice.
 
   Raises:
-    FileNotFoundError: If a pattern stands for no file; the message names it.
+    FileNotFoundError: If nothing is found for a pattern.
     ValueError: If a folder is too deep.
 
   Example:
@@ -68,7 +68,7 @@ def find_images(patterns: Sequence[str | os.PathLike[str]]) -> list[Path]:
 
 
 def _image_files(path: Path) -> list[Path]:
-  """Return the images below a folder, or what is not a folder itself."""
+  """Return the images below a folder; any other path is taken as it is."""
   if not path.is_dir():
     return [path]
   try:
@@ -83,10 +83,10 @@ def read_image(
 ) -> UInt8[np.ndarray, "height width channels"]:
   """Read an image file into the size and channels that a network takes.
 
-  Whatever the mode, grey, palette, CMYK, 1 or 16 bits, becomes grey (.299 R + .587 G + .114 B)
-  or RGB of 8 bits, turned as its EXIF orientation says; transparency is laid over black. The
-  middle is cut out in the aspect ratio asked for and resized with antialiasing; an image that
-  has the size already keeps its pixels.
+  Any mode (grey, palette, CMYK, 1 or 16 bits) becomes grey (.299 R + .587 G + .114 B) or RGB of
+  8 bits, turned as its EXIF orientation says; transparency is laid over black. The middle is cut
+  out in the aspect ratio asked for and resized with antialiasing; an image that has the size
+  already keeps its pixels.
 
   Args:
     path: A PNG, JPEG, WebP, BMP, GIF or TIFF file of up to :data:`MAX_MEGAPIXELS`.
@@ -96,8 +96,8 @@ def read_image(
     The image, of that shape, uint8.
 
   Raises:
-    ImageError: If the file is missing, no file, empty, unreadable, no image, damaged, animated,
-      too large, or of a mode that has no defined range (float, 32 bits).
+    ImageError: If the file is missing, no regular file, empty, unreadable, no image, damaged,
+      animated, too large, or of a mode that has no defined range (float, 32 bits).
     ModuleNotFoundError: If Pillow is missing.
     ValueError: If the shape is not one of an image.
 
@@ -106,9 +106,8 @@ def read_image(
     >>> from PIL import Image
     >>> with tempfile.TemporaryDirectory() as folder:
     ...   Image.new("RGB", (640, 480), "white").save(Path(folder, "white.png"))
-    ...   image = read_image(Path(folder, "white.png"), (28, 28, 1))
-    >>> image.shape, int(image.min())
-    ((28, 28, 1), 255)
+    ...   read_image(Path(folder, "white.png"), (28, 28, 1)).shape
+    (28, 28, 1)
   """
   if len(shape) != 3 or min(shape) < 1 or shape[2] not in (1, 3):
     raise ValueError(f"shape must be (height, width, 1 or 3), got {shape}")
@@ -152,12 +151,11 @@ def write_image(
     image: The image, shape ``[height, width, 1 or 3]``, uint8.
 
   Example:
-    >>> import pathlib, tempfile
+    >>> import tempfile
     >>> image = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...   path = pathlib.Path(folder, "image.png")
-    ...   write_image(path, image)
-    ...   bool((read_image(path, (2, 2, 3)) == image).all())
+    ...   write_image(Path(folder, "image.png"), image)
+    ...   bool((read_image(Path(folder, "image.png"), (2, 2, 3)) == image).all())
     True
   """
   from PIL import Image
@@ -166,7 +164,7 @@ def write_image(
 
 
 def _open(file: IO[bytes], shape: tuple[int, int, int]) -> Any:
-  """Open an image, refuse what the header tells to refuse, and decode it upright."""
+  """Open an image, check its header, and decode it upright."""
   from PIL import Image, ImageOps
 
   image = Image.open(file, formats=_FORMATS)
@@ -182,13 +180,13 @@ def _open(file: IO[bytes], shape: tuple[int, int, int]) -> Any:
     # Decoding does not look at the checksums, and verifying leaves nothing to decode.
     image.verify()
     image = Image.open(file, formats=_FORMATS)
-  # A large JPEG is decoded at a fraction of its size that leaves antialiasing enough to do.
+  # A large JPEG is decoded at a fraction of its size that is still enough for antialiasing.
   image.draft(None, (4 * max(shape[:2]),) * 2)
   return ImageOps.exif_transpose(image)
 
 
 def _tile_size(image: Any) -> tuple[int, int]:
-  """Return the size in which an image is decoded, which in a TIFF may be larger than its own."""
+  """Return the size of a TIFF's tiles, which are decoded whole and may be larger than the image."""
   tags = getattr(image, "tag_v2", {})
   return tags.get(_TIFF_TILE_WIDTH, 0), tags.get(_TIFF_TILE_LENGTH, 0)
 
@@ -203,7 +201,7 @@ def _check_scans(file: IO[bytes]) -> None:
 
 
 def _to_eight_bits(image: Any) -> Any:
-  """Convert an image of any mode to mode RGB, transparency laid over black."""
+  """Convert an image of any mode to RGB, transparency laid over black."""
   from PIL import Image
 
   if image.mode in ("I", "F"):
@@ -218,7 +216,7 @@ def _to_eight_bits(image: Any) -> Any:
 
 
 def _to_array(image: Any, shape: tuple[int, int, int]) -> np.ndarray[Any, Any]:
-  """Cut the middle out of an RGB image, resize it and convert it to grey where asked for."""
+  """Cut out the middle of an RGB image, resize it, and make it grey for one channel."""
   from PIL import Image
 
   height, width, channels = shape

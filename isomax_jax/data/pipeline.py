@@ -1,4 +1,4 @@
-"""What a pipeline is: where the batches of steps come from."""
+"""The interface of input pipelines, and the pipeline of batches with outliers."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -7,11 +7,11 @@ from isomax_jax.typing import Batch
 
 
 class Pipeline(NamedTuple):
-  """A stream of batches, of which the host draws and the compiled step fetches.
+  """A stream of batches, drawn on the host and fetched inside the compiled step.
 
   Attributes:
     source: Arrays that batches are fetched from; an argument of the step.
-    draws: Function of a step to the draws of that step and of all that follow, without end.
+    draws: Function of a step to an endless iterator of the draws from that step on.
     fetch: Function of the source and a draw to the batch, inside the step.
   """
 
@@ -21,12 +21,7 @@ class Pipeline(NamedTuple):
 
 
 def with_outliers(known: Pipeline, outliers: Pipeline) -> Pipeline:
-  """Return the pipeline of known batches that carry the examples of others as outliers.
-
-  Args:
-    known: Labelled batches.
-    outliers: As many examples a batch, in an order of their own.
-  """
+  """Return the pipeline of known batches that carry as many examples of others as outliers."""
 
   def fetch(source: tuple[Any, Any], draw: tuple[Any, Any]) -> Batch:
     beside = outliers.fetch(source[1], draw[1])

@@ -1,4 +1,4 @@
-"""Prepare a data set once: from where it comes to a folder that is read ever after."""
+"""Preparation of data sets: from their sources to a folder of records, once."""
 
 import contextlib
 import errno
@@ -33,8 +33,8 @@ def prepare(
 ) -> Path:
   """Prepare a data set unless it is there already.
 
-  The set is built in a folder of its own beside its place, read back whole and moved there, so
-  an interrupted preparation leaves nothing that looks complete, and of several processes that
+  The set is built in a temporary folder, read back whole and moved to its place, so an
+  interrupted preparation leaves nothing that looks complete, and of several processes that
   prepare the same set at once the first gives its result to all.
 
   Args:
@@ -42,7 +42,7 @@ def prepare(
     data_dir: Where sets are kept; by default ``$TFDS_DATA_DIR``, else ``~/tensorflow_datasets``.
     manual_dir: Folder of the files that the set is made from. Without it they are downloaded to
       ``DATA_DIR/downloads`` and verified by checksum.
-    report: Told how far it is.
+    report: Called with the progress.
 
   Returns:
     The folder of the prepared set, ``DATA_DIR/NAME/VERSION``.
@@ -51,13 +51,12 @@ def prepare(
     ModuleNotFoundError: If TFDS or the package that the set comes from is missing; the message
       says how to install it.
     OSError: If a file is missing, cannot be downloaded, or the disk is full.
-    ValueError: If the set is unknown, what it is made from is damaged or something else, or what
-      lies at its place is not a set that can be read.
+    ValueError: If the set is unknown or not of images, what it is made from is damaged or
+      something else, or its folder is there and cannot be read.
 
   Example:
     >>> with tempfile.TemporaryDirectory() as data_dir:
-    ...   folder = prepare("photos", data_dir=data_dir)
-    ...   str(folder.relative_to(data_dir))
+    ...   str(prepare("photos", data_dir=data_dir).relative_to(data_dir))
     'photos/1.0.0'
   """
   root = data_root(data_dir)
@@ -80,7 +79,7 @@ def prepare(
 
 
 def is_prepared(spec: DataSpec, *, data_dir: str | os.PathLike[str] | None = None) -> bool:
-  """Tell whether a set is there to be loaded.
+  """Tell whether a set is prepared.
 
   Args:
     spec: Description of the set.
@@ -98,7 +97,7 @@ def is_prepared(spec: DataSpec, *, data_dir: str | os.PathLike[str] | None = Non
 
 
 def _describe(name: str, root: Path, manual_dir: Path | None) -> DataSpec:
-  """Return the set's description, which a folder of images gets from the folder itself."""
+  """Return the set's description; that of a folder of images is made from the folder."""
   if manual_dir is None or not name.startswith(f"{folders.FAMILY}/"):
     return get_spec(name, data_dir=root)
   tree = manual_dir / folders.parse_name(name)[0]
@@ -116,7 +115,7 @@ def _describe(name: str, root: Path, manual_dir: Path | None) -> DataSpec:
 def _build(
   spec: DataSpec, archives: Mapping[str, Path], *, root: Path, folder: Path, report: Report
 ) -> None:
-  """Build the set under ``root`` in a folder that nothing reads, then move it to its place."""
+  """Build the set in a temporary folder under ``root``, then move it to its place."""
   from isomax_jax.data.builders import builder_class
 
   _check_space(spec, root)
@@ -159,7 +158,7 @@ def _read_back(spec: DataSpec, built: Path, report: Report) -> None:
 
 
 def _check_space(spec: DataSpec, root: Path) -> None:
-  """Raise OSError if what is to be written cannot fit: encoded, and decoded if it is small."""
+  """Raise OSError unless there is space for the records, and the decoded images if kept."""
   needed = spec.num_bytes() * (2 if spec.num_bytes() < LARGEST_RESIDENT else 1)
   free = shutil.disk_usage(root).free
   if free < needed:
@@ -168,7 +167,7 @@ def _check_space(spec: DataSpec, root: Path) -> None:
 
 @contextlib.contextmanager
 def _disk_full_named(name: str, root: Path) -> Iterator[None]:
-  """Say of a full disk where it is and what was to be written."""
+  """Make the error of a full disk name the folder and the set."""
   try:
     yield
   except (OSError, RuntimeError) as error:
@@ -187,7 +186,7 @@ def _disk_full_named(name: str, root: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-  """Keep TFDS's progress bars and announcements from the terminal."""
+  """Keep TFDS's progress bars and announcements off the terminal."""
   from tensorflow_datasets.core.utils import tqdm_utils
 
   active = getattr(tqdm_utils, "_active", True)
@@ -200,7 +199,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _check_readable(folder: Path) -> None:
-  """Raise ValueError unless the folder says that it is a prepared set that can be read."""
+  """Raise ValueError unless the folder's metadata are those of a set that can be read."""
   try:
     file_format = read_json(folder / "dataset_info.json").get("fileFormat")
   except (OSError, ValueError) as error:
