@@ -10,6 +10,8 @@ from isomax_jax import _checks
 from isomax_jax.data.description import DataSpec
 from isomax_jax.typing import Batch, Preprocessing
 
+_Pixels = Float[Array, "*batch height width channels"]
+
 # An image that is flat has no deviation to divide by; the floor is 1 / sqrt(28 * 28).
 DEVIATION_FLOOR = 1 / 28
 
@@ -55,10 +57,7 @@ def example_keys(key: Key[Array, ""], positions: Int[Array, " batch"]) -> Key[Ar
 
 
 def random_crop(
-  keys: Key[Array, " batch"],
-  images: Num[Array, "batch height width channels"],
-  *,
-  padding: int,
+  keys: Key[Array, " batch"], images: Num[Array, "batch height width channels"], *, padding: int
 ) -> Num[Array, "batch height width channels"]:
   """Pad each image with zeros and cut out a window of its size at a random place.
 
@@ -150,11 +149,7 @@ def make_preprocessing(spec: DataSpec, *, crop_padding: int, flip: bool) -> Prep
   return Preprocessing(augment, to_pixels, normalizer(spec))
 
 
-def normalizer(
-  spec: DataSpec,
-) -> Callable[
-  [Float[Array, "*batch height width channels"]], Float[Array, "*batch height width channels"]
-]:
+def normalizer(spec: DataSpec) -> Callable[[_Pixels], _Pixels]:
   """Return the function that normalises pixels as a set asks for.
 
   With ``spec.normalization`` of ``"image"``, each image has its mean subtracted and is divided

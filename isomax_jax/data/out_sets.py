@@ -48,11 +48,7 @@ def find_unknown(
 
 
 def load_unknown(
-  known: Reference,
-  spec: DataSpec,
-  text: str,
-  *,
-  data_dir: str | os.PathLike[str] | None = None,
+  known: Reference, spec: DataSpec, text: str, *, data_dir: str | os.PathLike[str] | None = None
 ) -> Examples:
   """Load an unknown set to measure on: its test images, or all images of held-out classes.
 

@@ -1,4 +1,4 @@
-"""How a set, or some of its classes, is referred to."""
+"""References to a data set or to some of its classes, such as ``mnist_5k:0-7``."""
 
 import operator
 import re
@@ -10,7 +10,7 @@ from isomax_jax.data.specs import get_spec
 
 
 class Reference(NamedTuple):
-  """A set, or some classes of it; as a string, what :func:`parse_reference` reads.
+  """A set, or some of its classes; its string is what :func:`parse_reference` reads.
 
   Attributes:
     name: Name of the set.
@@ -38,8 +38,8 @@ def parse_reference(text: str, *, find: Callable[[str], DataSpec] = get_spec) ->
     The name and the classes; its string is canonical (runs of three or more become ranges).
 
   Raises:
-    ValueError: If the set is unknown, or the classes are none, malformed, out of range or twice
-      the same.
+    ValueError: If the set is unknown, or the classes are none, malformed, out of range or
+      repeated.
 
   Example:
     >>> parse_reference("mnist_5k:8,9")
@@ -65,22 +65,11 @@ def parse_reference(text: str, *, find: Callable[[str], DataSpec] = get_spec) ->
 
 
 def check_classes(spec: DataSpec, classes: Sequence[int]) -> tuple[int, ...]:
-  """Return class indices as a tuple, or raise if they do not select classes of the set.
-
-  Args:
-    spec: The set.
-    classes: Class indices.
-
-  Returns:
-    The indices, in the same order.
+  """Return class indices of a set as a tuple, in the same order.
 
   Raises:
     TypeError: If one is not an integer.
     ValueError: If there are none, one is out of range, or one occurs twice.
-
-  Example:
-    >>> check_classes(get_spec("mnist_5k"), [9, 8])
-    (9, 8)
   """
   indices = tuple(operator.index(index) for index in classes)
   if not indices:

@@ -1,4 +1,4 @@
-"""Sets that fit on the device: they go there once as they are stored, steps gather from them.
+"""The input pipeline of sets that fit on the device, from which steps gather their batches.
 
 The order of examples is a stream of permutations, one an epoch, a function of seed and epoch; a
 batch may straddle two epochs, so nothing is dropped and nothing padded.
@@ -23,7 +23,7 @@ from isomax_jax.typing import Batch
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Source:
-  """All examples of a set, each as a row: a TPU pads rows of pixels to several times theirs.
+  """All examples of a set, flattened: a TPU would pad rows of pixels to several times their size.
 
   Attributes:
     rows: Examples as stored, shape ``[n, size of one]``.
@@ -37,7 +37,7 @@ class Source:
 
 
 def make_source(images: jax.Array, labels: jax.Array) -> Source:
-  """Make a source of examples as stored, ``[n, ...]``, and labels, ``[n]`` int32."""
+  """Make a source of examples as stored, ``[n, ...]``, and labels, ``[n]``, int32."""
   return Source(images.reshape(len(images), -1), labels, images.shape[1:])
 
 
@@ -59,20 +59,7 @@ def fetch(source: Source, draw: Draw) -> Batch:
 
 
 def make_pipeline(examples: Labelled, *, batch_size: int, seed: int) -> Pipeline:
-  """Make the pipeline of examples that are all kept on the device.
-
-  Args:
-    examples: The examples, in memory or on disk.
-    batch_size: Examples a step, over all processes.
-    seed: Seed of the order.
-
-  Example:
-    >>> from isomax_jax.data import Examples
-    >>> examples = Examples(np.zeros((5, 2, 2, 1), np.uint8), np.arange(5, dtype=np.int32))
-    >>> pipeline = make_pipeline(examples, batch_size=2, seed=0)
-    >>> pipeline.fetch(pipeline.source, next(pipeline.draws(0))).images.shape
-    (2, 2, 2, 1)
-  """
+  """Make the pipeline of examples that are all kept on the device; see :func:`draws`."""
   return Pipeline(
     make_source(*examples.read(slice(None))),
     lambda step: draws(len(examples.labels), batch_size=batch_size, seed=seed, start=step),
@@ -89,7 +76,7 @@ def draws(
   process_index: int | None = None,
   process_count: int | None = None,
 ) -> Iterator[Draw]:
-  """Yield this process's part of the draw of step ``start`` and of all that follow, without end.
+  """Yield this process's part of the draws of step ``start`` and all that follow, without end.
 
   Args:
     num_examples: Number of examples in the source.
@@ -122,19 +109,10 @@ def draws(
 def part_of_process(
   batch_size: int, process_index: int | None = None, process_count: int | None = None
 ) -> slice:
-  """Return which rows of a batch a process draws.
-
-  Args:
-    batch_size: Rows over all processes.
-    process_index: The process; None asks JAX.
-    process_count: How many there are; None asks JAX.
+  """Return which rows of a batch a process draws; None asks JAX.
 
   Raises:
-    ValueError: If the batch does not divide by the processes.
-
-  Example:
-    >>> part_of_process(8, 1, 2)
-    slice(4, 8, None)
+    ValueError: If the batch size is not positive or does not divide by the processes.
   """
   _checks.positive("batch_size", batch_size)
   index = jax.process_index() if process_index is None else process_index
@@ -146,26 +124,8 @@ def part_of_process(
 
 
 def step_indices(num_examples: int, *, batch_size: int, seed: int, step: int) -> np.ndarray:
-  """Return the examples of a step: its part of the stream of permutations.
-
-  Args:
-    num_examples: Number of examples in the source.
-    batch_size: Examples a step.
-    seed: Seed of the order.
-    step: The step, counted from 0.
-
-  Returns:
-    Indices into the source, shape ``[batch_size]``, int32.
-
-  Raises:
-    ValueError: If there are no examples or the batch size is not positive.
-
-  Example:
-    >>> step_indices(1000, batch_size=4, seed=0, step=250)
-    array([...], dtype=int32)
-  """
+  """Return the indices of a step's examples, int32: its part of the stream of permutations."""
   _checks.positive("num_examples", num_examples)
-  _checks.positive("batch_size", batch_size)
   first, stop = step * batch_size, (step + 1) * batch_size
   epochs = range(first // num_examples, (stop - 1) // num_examples + 1)
   return np.concatenate(
@@ -178,7 +138,7 @@ def step_indices(num_examples: int, *, batch_size: int, seed: int, step: int) ->
   )
 
 
-# A batch straddles two epochs, and steps that are read ahead may be of the next.
+# A batch may straddle two epochs, and steps that are read ahead may belong to the next.
 @functools.lru_cache(maxsize=4)
 def _permutation(num_examples: int, seed: int, epoch: int) -> np.ndarray:
   return np.random.default_rng([seed, epoch]).permutation(num_examples).astype(np.int32)

@@ -1,4 +1,4 @@
-"""The data sets: one record each, of what is known before a byte of it is read."""
+"""The registry of data sets, with a description of each."""
 
 import dataclasses
 import os
@@ -184,14 +184,16 @@ _TINY_IMAGENET_ANTIALIASED = dataclasses.replace(
   ),
 )
 
+_ODIN = (
+  "S. Liang, Y. Li, R. Srikant, Enhancing the Reliability of Out-of-distribution Image "
+  "Detection in Neural Networks, 2018 (https://github.com/facebookresearch/odin), from "
+)
+
 _ODIN_IMAGENET = dataclasses.replace(
   _TINY_IMAGENET_NEAREST,
   name="odin_imagenet_resize",
   description="10,000 images of Tiny ImageNet as the authors of ODIN resized them to 32 pixels.",
-  source=(
-    "S. Liang, Y. Li, R. Srikant, Enhancing the Reliability of Out-of-distribution Image "
-    "Detection in Neural Networks, 2018 (https://github.com/facebookresearch/odin), from ImageNet"
-  ),
+  source=f"{_ODIN}ImageNet",
   archives=(
     Archive(
       name="Imagenet_resize.tar.gz",
@@ -205,11 +207,7 @@ _ODIN_LSUN = dataclasses.replace(
   _ODIN_IMAGENET,
   name="odin_lsun_resize",
   description="The 10,000 test images of LSUN as the authors of ODIN resized them to 32 pixels.",
-  source=(
-    "S. Liang, Y. Li, R. Srikant, Enhancing the Reliability of Out-of-distribution Image "
-    "Detection in Neural Networks, 2018 (https://github.com/facebookresearch/odin), from F. Yu "
-    "et al., LSUN: Construction of a Large-scale Image Dataset, 2015"
-  ),
+  source=f"{_ODIN}F. Yu et al., LSUN: Construction of a Large-scale Image Dataset, 2015",
   licence="none stated",
   archives=(
     Archive(
@@ -264,7 +262,7 @@ SPECS = Registry(
 
 
 def get_spec(name: str, *, data_dir: str | os.PathLike[str] | None = None) -> DataSpec:
-  """Return what is known of a set.
+  """Return the description of a set.
 
   Besides the sets of :data:`SPECS` there are noise of any shape and a user's own folders of
   images, whose description is made when they are prepared.
@@ -273,16 +271,10 @@ def get_spec(name: str, *, data_dir: str | os.PathLike[str] | None = None) -> Da
     name: Name of the set, with its configuration where it has one (``"set/configuration"``).
     data_dir: Where sets are kept; by default ``$TFDS_DATA_DIR``, else ``~/tensorflow_datasets``.
 
-  Returns:
-    The set's description.
-
   Raises:
-    ValueError: If the set is unknown; the message lists the known ones. If it is a folder of
-      images that has not been prepared.
+    ValueError: If the set is unknown, or a folder of images that has not been prepared.
 
   Example:
-    >>> get_spec("mnist_5k").example_shape
-    (28, 28, 1)
     >>> get_spec("uniform_noise/28x28x1").example_shape
     (28, 28, 1)
   """

@@ -1,4 +1,4 @@
-"""Sets that do not fit on the device: batches are read from disk ahead of the steps.
+"""The input pipeline of sets that do not fit on the device: batches are read ahead of the steps.
 
 Grain reads the records of a prepared set in threads or processes of its own. Batches are those of
 :mod:`isomax_jax.data.resident`, example by example, for the same seed. A step's batch is on the
@@ -20,27 +20,19 @@ from isomax_jax.data.pipeline import Pipeline
 from isomax_jax.data.resident import part_of_process, step_indices
 from isomax_jax.typing import Batch
 
-# Reading is bound by the interpreter's lock: more threads than this are in each other's way.
+# Reading is bound by the interpreter's lock: more threads than this get in each other's way.
 _THREADS = 4
 _BATCHES_AHEAD = 16
 
 
 def fetch(source: Any, batch: Batch) -> Batch:
-  """Return the batch as it is: what is drawn here is the batch itself."""
+  """Return the batch as it is: a draw is the batch itself."""
   del source
   return batch
 
 
 def make_pipeline(examples: Labelled, *, batch_size: int, seed: int, workers: int = 0) -> Pipeline:
-  """Make the pipeline of examples that are read as they are needed; see :func:`draws`.
-
-  Example:
-    >>> from isomax_jax.data import Examples
-    >>> examples = Examples(np.zeros((5, 2, 2, 1), np.uint8), np.arange(5, dtype=np.int32))
-    >>> pipeline = make_pipeline(examples, batch_size=2, seed=0)
-    >>> pipeline.fetch(pipeline.source, next(pipeline.draws(0))).images.shape
-    (2, 2, 2, 1)
-  """
+  """Make the pipeline of examples that are read as they are needed; see :func:`draws`."""
   options = {"batch_size": batch_size, "seed": seed, "workers": workers}
   return Pipeline((), lambda step: draws(examples, **options, start=step), fetch)
 
@@ -55,34 +47,18 @@ def draws(
   process_index: int | None = None,
   process_count: int | None = None,
 ) -> Iterator[Batch]:
-  """Yield this process's part of the batch of step ``start`` and of all that follow, without end.
+  """Yield this process's part of the batches of step ``start`` and all that follow, without end.
 
-  Args:
-    examples: The examples, in memory or on disk.
-    batch_size: Examples a step, over all processes.
-    seed: Seed of the order.
-    start: First step; the stream from there equals the whole stream without its first steps.
-    workers: Processes that read; 0 reads in threads of this one.
-    process_index: Which part of each batch to read; None asks JAX.
-    process_count: How many parts there are; None asks JAX.
+  Arguments and order are those of :func:`isomax_jax.data.resident.draws`, except that the examples
+  themselves are given, and ``workers`` processes read them; 0 reads in threads of this one.
 
   Yields:
     Batches of ``batch_size / process_count`` examples as stored, labels and positions int32.
 
   Raises:
     ModuleNotFoundError: If Grain is missing.
-    ValueError: If there are no examples, the batch size is not positive or does not divide by the
-      processes, or an example cannot be read.
+    ValueError: As ``resident.draws`` does, or if an example cannot be read.
     ChildProcessError: If a process that reads has died.
-
-  Example:
-    >>> import tempfile
-    >>> from isomax_jax.data import open_split
-    >>> with tempfile.TemporaryDirectory() as data_dir:
-    ...   stored = open_split("letters", "test", data_dir=data_dir)
-    ...   batch = next(draws(stored, batch_size=8, seed=0))
-    >>> batch.images.shape, batch.positions.tolist()
-    ((8, 28, 28, 1), [0, 1, 2, 3, 4, 5, 6, 7])
   """
   part = part_of_process(batch_size, process_index, process_count)
   _checks.positive("number of examples", len(examples.labels))
@@ -111,7 +87,7 @@ def draws(
 
 @dataclasses.dataclass(frozen=True)
 class _ReadStep:
-  """Function of a step to its batch; an object, because worker processes are sent it."""
+  """Function of a step to its batch; an object, because it is sent to worker processes."""
 
   examples: Labelled
   batch_size: int

@@ -29,12 +29,7 @@ class ImageBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
   """
 
   def __init__(
-    self,
-    *,
-    spec: DataSpec,
-    data_dir: str,
-    archives: Mapping[str, Path],
-    report: Report = silent,
+    self, *, spec: DataSpec, data_dir: str, archives: Mapping[str, Path], report: Report = silent
   ):
     self.spec = spec
     self.archives = archives
