@@ -5,15 +5,9 @@ from pathlib import Path
 
 
 def package_folder(package: str, *, extra: str, use: str = "") -> Path:
-  """Return the folder of an installed top-level package.
+  """Return the folder of an installed top-level package, or raise ModuleNotFoundError.
 
-  Args:
-    package: Its name, as it is imported.
-    extra: The extra of this project that installs it.
-    use: What it is needed to do.
-
-  Raises:
-    ModuleNotFoundError: If it is not installed; the message says how to install it.
+  The message names the ``extra`` of this project that installs it, and the ``use`` it has.
   """
   found = importlib.util.find_spec(package)
   if found is None or not found.origin:

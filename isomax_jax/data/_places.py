@@ -3,8 +3,6 @@
 import os
 from pathlib import Path
 
-SPEC_FILE = "spec.json"
-
 
 def data_root(data_dir: str | os.PathLike[str] | None) -> Path:
   """Return the folder of all sets: ``data_dir``, ``$TFDS_DATA_DIR`` or the default of TFDS."""

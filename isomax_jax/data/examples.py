@@ -204,13 +204,11 @@ def _decode(encoded: bytes, spec: DataSpec, place: str) -> np.ndarray[Any, Any]:
 
   try:
     with Image.open(io.BytesIO(encoded), formats=("PNG",)) as opened:
-      image = np.asarray(opened)
+      image = np.atleast_3d(opened)  # A grey image comes without its axis of channels.
   except Exception as error:  # Whatever damaged bytes make the decoder raise.
     raise ValueError(f"{place}: image cannot be decoded") from error
-  # A grey image comes without its axis of channels.
-  shape = image.shape if image.ndim == 3 else (*image.shape, 1)
-  if image.dtype != np.uint8 or shape != spec.example_shape:
+  if image.dtype != np.uint8 or image.shape != spec.example_shape:
     raise ValueError(
-      f"{place}: image must be uint8 {spec.example_shape}, got {image.dtype} {shape}"
+      f"{place}: image must be uint8 {spec.example_shape}, got {image.dtype} {image.shape}"
     )
-  return image.reshape(shape)
+  return image

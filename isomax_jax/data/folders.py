@@ -6,23 +6,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from isomax_jax._files import one_line, read_json
-from isomax_jax.data._places import SPEC_FILE, data_root, set_folder
+from isomax_jax.data._places import data_root, set_folder
 from isomax_jax.data.description import Archive, DataSpec, spec_from_json
 from isomax_jax.data.images import SUFFIXES
 
 FAMILY = "image_folder"
 PATTERN = f"{FAMILY}/NAME-HEIGHTxWIDTHxCHANNELS"
+SPEC_FILE = "spec.json"
 
 _SPLITS = ("train", "validation", "test")
 
 
 def parse_name(name: str) -> tuple[str, tuple[int, int, int]]:
-  """Return the folder's name and the shape of its images from a set's name.
-
-  Example:
-    >>> parse_name("image_folder/flowers-64x64x3")
-    ('flowers', (64, 64, 3))
-  """
+  """Return the name of the folder and the shape of the images that a set's name states."""
   # One plain word, so that it is a folder's name and never a way out of the folder of sets.
   match = re.fullmatch(rf"{FAMILY}/(\w[\w.-]*)-(\w+)", name)
   if match is None:
@@ -77,12 +73,8 @@ def find_prepared(*, data_dir: str | os.PathLike[str] | None = None) -> list[Dat
 def describe(name: str, tree: Path) -> DataSpec:
   """Describe the set that a folder of images makes; its classes are sorted by name.
 
-  Args:
-    name: Name of the set.
-    tree: The folder: ``SPLIT/CLASS/IMAGE``, with splits train, validation or test.
-
   Raises:
-    ValueError: If the tree is not of that form; the message names the file or folder.
+    ValueError: If a file or folder is not where it should be; the message names it.
   """
   _, shape = parse_name(name)
   files = {split: list_files(tree, split) for split in _splits(tree)}

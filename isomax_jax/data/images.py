@@ -168,7 +168,10 @@ def _open(file: IO[bytes], shape: tuple[int, int, int]) -> Any:
   from PIL import Image, ImageOps
 
   image = Image.open(file, formats=_FORMATS)
-  for width, height in (image.size, _tile_size(image)):
+  # A TIFF's tiles are decoded whole and may be larger than the image.
+  tags = getattr(image, "tag_v2", {})
+  tile_size = tags.get(_TIFF_TILE_WIDTH, 0), tags.get(_TIFF_TILE_LENGTH, 0)
+  for width, height in (image.size, tile_size):
     if width * height > MAX_MEGAPIXELS * 10**6:
       raise ImageError(f"has more than {MAX_MEGAPIXELS} megapixels")
   # The second image that some cameras hide in a JPEG (MPO) is no animation.
@@ -183,12 +186,6 @@ def _open(file: IO[bytes], shape: tuple[int, int, int]) -> Any:
   # A large JPEG is decoded at a fraction of its size that is still enough for antialiasing.
   image.draft(None, (4 * max(shape[:2]),) * 2)
   return ImageOps.exif_transpose(image)
-
-
-def _tile_size(image: Any) -> tuple[int, int]:
-  """Return the size of a TIFF's tiles, which are decoded whole and may be larger than the image."""
-  tags = getattr(image, "tag_v2", {})
-  return tags.get(_TIFF_TILE_WIDTH, 0), tags.get(_TIFF_TILE_LENGTH, 0)
 
 
 def _check_scans(file: IO[bytes]) -> None:

@@ -19,20 +19,11 @@ def find_unknown(
   role: str,
   data_dir: str | os.PathLike[str] | None = None,
 ) -> tuple[Reference, DataSpec]:
-  """Look up an unknown set, and check that its images fit and none of its classes is known.
-
-  Args:
-    known: The known set and its classes.
-    spec: Description of the known set.
-    text: Reference of the unknown set.
-    role: What error messages call it.
-    data_dir: Where sets are kept; see :func:`isomax_jax.data.load`.
-
-  Returns:
-    The unknown set with its classes, and its description.
+  """Look up an unknown set and its description; ``role`` is what error messages call it.
 
   Raises:
-    ValueError: If there is no such set, its images have another shape, or it holds known classes.
+    ValueError: If there is no such set, its images have another shape than the known set's, or it
+      holds known classes.
   """
   find = partial(get_spec, data_dir=data_dir)
   other = parse_reference(text, find=find)

@@ -14,7 +14,7 @@ from isomax_jax._files import read_json
 from isomax_jax.data import folders
 from isomax_jax.data._decoded import LARGEST_RESIDENT, write_decoded
 from isomax_jax.data._packages import package_folder
-from isomax_jax.data._places import SPEC_FILE, data_root, set_folder
+from isomax_jax.data._places import data_root, set_folder
 from isomax_jax.data.archives import download_archives, find_archives
 from isomax_jax.data.description import DataSpec, spec_to_json
 from isomax_jax.data.examples import open_stored
@@ -131,7 +131,7 @@ def _build(
     built = Path(builder.data_dir)
     _read_back(spec, built, report)
     if spec.name.startswith(f"{folders.FAMILY}/"):
-      (built / SPEC_FILE).write_text(json.dumps(spec_to_json(spec), indent=2) + "\n")
+      (built / folders.SPEC_FILE).write_text(json.dumps(spec_to_json(spec), indent=2) + "\n")
     folder.parent.mkdir(parents=True, exist_ok=True)
     try:
       os.rename(built, folder)
@@ -171,11 +171,10 @@ def _disk_full_named(name: str, root: Path) -> Iterator[None]:
   try:
     yield
   except (OSError, RuntimeError) as error:
-    code = getattr(error, "errno", None)
-    reason = error.strerror if code in _DISK_FULL else None
-    for words in map(os.strerror, _DISK_FULL):
-      # The writer of records raises RuntimeError with the system's words.
-      reason = words if reason is None and words in str(error) else reason
+    # The writer of records raises RuntimeError with the system's words.
+    known = (words for words in map(os.strerror, _DISK_FULL) if words in str(error))
+    is_full = getattr(error, "errno", None) in _DISK_FULL
+    reason = error.strerror if is_full else next(known, None)
     if reason is None:
       raise
     raise OSError(

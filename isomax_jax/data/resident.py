@@ -92,12 +92,6 @@ def draws(
   Raises:
     ValueError: If there are no examples, or the batch size is not positive or does not divide by
       the processes.
-
-  Example:
-    >>> stream = draws(5, batch_size=2, seed=0)
-    >>> first_epoch = [next(stream).indices for _ in range(5)]
-    >>> sorted(np.concatenate(first_epoch).tolist())
-    [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
   """
   part = part_of_process(batch_size, process_index, process_count)
   positions = np.arange(batch_size, dtype=np.int32)

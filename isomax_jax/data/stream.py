@@ -6,7 +6,7 @@ host when the step is dispatched; since dispatching does not wait for earlier st
 to the device overlaps with them.
 """
 
-import dataclasses
+import functools
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -67,7 +67,8 @@ def draws(
   from absl import flags
 
   steps = grain.MapDataset.range(start, sys.maxsize)
-  batches = steps.map(_ReadStep(examples, batch_size, seed, part))
+  # A partial of a module's function, because it is sent to worker processes.
+  batches = steps.map(functools.partial(_read_step, examples, batch_size, seed, part))
   options = grain.ReadOptions(num_threads=_THREADS, prefetch_buffer_size=_BATCHES_AHEAD)
   ahead = batches.to_iter_dataset(options)
   if workers:
@@ -85,19 +86,7 @@ def draws(
     ) from error
 
 
-@dataclasses.dataclass(frozen=True)
-class _ReadStep:
-  """Function of a step to its batch; an object, because it is sent to worker processes."""
-
-  examples: Labelled
-  batch_size: int
-  seed: int
-  part: slice
-
-  def __call__(self, step: int) -> Batch:
-    indices = step_indices(
-      len(self.examples.labels), batch_size=self.batch_size, seed=self.seed, step=step
-    )
-    positions = np.arange(self.batch_size, dtype=np.int32)[self.part]
-    images, labels = self.examples.read(indices[self.part])
-    return Batch(images, labels, positions)
+def _read_step(examples: Labelled, batch_size: int, seed: int, part: slice, step: int) -> Batch:
+  indices = step_indices(len(examples.labels), batch_size=batch_size, seed=seed, step=step)
+  images, labels = examples.read(indices[part])
+  return Batch(images, labels, np.arange(batch_size, dtype=np.int32)[part])

