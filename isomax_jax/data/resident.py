@@ -118,18 +118,14 @@ def part_of_process(
 
 
 def step_indices(num_examples: int, *, batch_size: int, seed: int, step: int) -> np.ndarray:
-  """Return the indices of a step's examples, int32: its part of the stream of permutations."""
+  """Return the indices of a step's examples, shape ``[batch_size]``, int32."""
   _checks.positive("num_examples", num_examples)
-  first, stop = step * batch_size, (step + 1) * batch_size
-  epochs = range(first // num_examples, (stop - 1) // num_examples + 1)
-  return np.concatenate(
-    [
-      _permutation(num_examples, seed, epoch)[
-        max(0, first - epoch * num_examples) : stop - epoch * num_examples
-      ]
-      for epoch in epochs
-    ]
-  )
+  first, last = step * batch_size, (step + 1) * batch_size - 1
+  parts = []
+  for epoch in range(first // num_examples, last // num_examples + 1):
+    start = first - epoch * num_examples
+    parts.append(_permutation(num_examples, seed, epoch)[max(0, start) : start + batch_size])
+  return np.concatenate(parts)
 
 
 # A batch may straddle two epochs, and steps that are read ahead may belong to the next.
