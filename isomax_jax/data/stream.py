@@ -15,7 +15,7 @@ import numpy as np
 
 from isomax_jax import _checks
 from isomax_jax.data._packages import package_folder
-from isomax_jax.data.examples import Labelled
+from isomax_jax.data.examples import Labelled, Stored
 from isomax_jax.data.pipeline import Pipeline
 from isomax_jax.data.resident import part_of_process, step_indices
 from isomax_jax.typing import Batch
@@ -81,8 +81,9 @@ def draws(
   except RuntimeError as error:
     if "terminated unexpectedly" not in str(error):
       raise
+    what = f"examples of {examples.spec.name}" if isinstance(examples, Stored) else "examples"
     raise ChildProcessError(
-      f"a process that reads examples has died, maybe for lack of memory: {error}"
+      f"a process that reads {what} has died, maybe for lack of memory: {error}"
     ) from error
 
 

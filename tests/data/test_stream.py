@@ -79,7 +79,9 @@ def test_a_worker_that_dies_ends_the_stream(digits):
   next(batches)
   (worker,) = set(multiprocessing.active_children()) - before
   worker.kill()
-  with pytest.raises(ChildProcessError, match=r"^a process that reads examples has died"):
+  with pytest.raises(
+    ChildProcessError, match=r"^a process that reads examples of mnist_5k has died"
+  ):
     list(itertools.islice(batches, 1000))
 
 
