@@ -1,7 +1,7 @@
-"""How well scores tell known examples from unknown ones, and how good the classifier is itself.
+"""Metrics of out-of-distribution detection, classification and calibration.
 
-Everything here is float64 NumPy on the host and takes lists, NumPy arrays and JAX arrays alike.
-A higher score means more in-distribution, and in-distribution is the positive class.
+All are computed in float64 by NumPy on the host, from lists, NumPy arrays or JAX arrays. A higher
+score means more in-distribution, and in-distribution is the positive class.
 """
 
 from isomax_jax.metrics.calibration import Reliability as Reliability

@@ -1,4 +1,4 @@
-"""Sorted scores and the rule of the true positive rate, for the metrics and for the decision."""
+"""Sorted scores, and how many examples a true positive rate requires."""
 
 from bisect import bisect_left
 
@@ -7,21 +7,10 @@ from numpy.typing import ArrayLike
 
 
 def ascending(name: str, scores: ArrayLike) -> np.ndarray:
-  """Return checked scores in ascending order.
+  """Return checked scores in ascending order, float32 as it is and all else as float64.
 
-  float32 scores are sorted as they are: the cast to float64 is exact and keeps their order, and
-  half the bytes sort twice as fast. Everything else becomes float64 first.
-
-  Args:
-    name: The argument's name, for messages.
-    scores: Scores, shape ``[examples]``, real; infinities are legal.
-
-  Returns:
-    The sorted scores, shape ``[examples]``, float32 or float64.
-
-  Raises:
-    TypeError: If the scores are not real numbers.
-    ValueError: If the scores are not one-dimensional, are empty, or hold NaN.
+  The cast to float64 is exact and keeps the order of float32 scores, but half the bytes sort twice
+  as fast.
   """
   scores = real(name, scores)
   if scores.ndim != 1 or scores.size == 0:
@@ -47,9 +36,6 @@ def required_count(examples: int, *, tpr: float) -> int:
 
   The shares are compared, not ``tpr * examples``: the quotient 55 / 100 rounds to the very
   number that .55 is read as, while .55 * 100 rounds up to 55.00000000000001.
-
-  Raises:
-    ValueError: If ``tpr`` is not in (0, 1].
   """
   if not 0 < tpr <= 1:
     raise ValueError(f"tpr must be in (0, 1], got {tpr!r}")

@@ -1,7 +1,7 @@
-"""How far probabilities can be taken at their word, and the temperature that mends them.
+"""Calibration error, reliability by confidence, and temperature scaling.
 
-IsoMax's own probabilities are low by design, since the entropic scale is removed after training:
-they are for detection. A fitted temperature turns the same logits into probabilities to read.
+IsoMax's probabilities are low by design, since the entropic scale is removed after training: they
+serve detection. A fitted temperature turns the same logits into calibrated probabilities.
 """
 
 from typing import NamedTuple
@@ -10,23 +10,20 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from isomax_jax import _checks
-from isomax_jax.metrics._logits import labelled_logits
+from isomax_jax.metrics.classification import labelled_logits
 
 LOWEST_TEMPERATURE = 1e-3
 HIGHEST_TEMPERATURE = 1e3
 
 
 class Reliability(NamedTuple):
-  """Confidence and accuracy by bins of confidence: what a reliability diagram shows.
+  """Accuracy by bins of confidence, as in a reliability diagram; NaN in bins without an example.
 
   Attributes:
-    edges: Where bins begin and end, from 0 to 1, shape ``[bins + 1]``; a bin is open below and
-      closed above.
-    counts: Number of examples of each bin, shape ``[bins]``, integer.
-    confidence: Mean maximum probability of each bin's examples, shape ``[bins]``; NaN where there
-      is none.
-    accuracy: Share of each bin's examples that are classified rightly, shape ``[bins]``; NaN where
-      there is none.
+    edges: Edges of the bins, from 0 to 1, shape ``[bins + 1]``; a bin is open below, closed above.
+    counts: Number of examples in each bin, shape ``[bins]``, integer.
+    confidence: Mean maximum probability of each bin's examples, shape ``[bins]``.
+    accuracy: Share of each bin's examples that are classified correctly, shape ``[bins]``.
   """
 
   edges: np.ndarray
@@ -36,7 +33,7 @@ class Reliability(NamedTuple):
 
   @property
   def calibration_error(self) -> float:
-    """The gap between accuracy and confidence, averaged over the examples: the ECE."""
+    """The expected calibration error: the gap, averaged over the examples."""
     gaps = np.abs(self.accuracy - self.confidence)
     filled = self.counts > 0
     return float(np.average(gaps[filled], weights=self.counts[filled]))
@@ -55,11 +52,11 @@ def reliability(
   Args:
     logits: Logits, shape ``[examples, classes]``, real and finite.
     labels: Class indices, shape ``[examples]``, integer.
-    bins: The number :math:`B` of bins of equal width, open below and closed above.
+    bins: The number :math:`B` of bins of equal width.
     temperature: The temperature :math:`T` that divides the logits.
 
   Returns:
-    Edges, counts, mean confidence and accuracy of the bins; NaN in bins without an example.
+    Edges, counts, mean confidence and accuracy of the bins.
 
   Raises:
     TypeError: If the logits are not real numbers, or labels or bins not integers.
@@ -103,16 +100,14 @@ def expected_calibration_error(
   Args:
     logits: Logits, shape ``[examples, classes]``, real and finite.
     labels: Class indices, shape ``[examples]``, integer.
-    bins: The number :math:`B` of bins of equal width, open below and closed above.
-    temperature: The temperature :math:`T` that divides the logits.
+    bins: The number :math:`B` of bins.
+    temperature: The temperature that divides the logits.
 
   Returns:
     The error, in [0, 1].
 
   Raises:
-    TypeError: If the logits are not real numbers, or labels or bins not integers.
-    ValueError: If the shapes disagree, there is no example, a logit is not finite, a label
-      names no class, or bins or temperature are not positive.
+    TypeError, ValueError: As :func:`reliability` does.
 
   Example:
     >>> expected_calibration_error([[0.0, 0.0], [0.0, 0.0]], [0, 1])  # 1/2 sure, 1/2 right
@@ -131,29 +126,24 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
 
   .. math:: \arg\min_T -\frac1n \sum_i \log \operatorname{softmax}(L_i / T)_{y_i}
 
-  The likelihood is concave in :math:`1/T`, so its only stationary point is the optimum: there the
-  mean logit that softmax expects is the mean logit of the labels. It is bracketed over
-  :math:`\log T` from 1e-3 to 1e3 and found to 1e-12; there is no start and nothing random. An end
-  is returned where the data determine no optimum between: 1e-3 when no label is below its row's
-  largest logit, so that being surer never costs; 1e3 when the labels' logits are on average no
-  larger than their rows' means, so that nothing beats uniform probabilities.
+  The log-likelihood is concave in :math:`1/T`, so its only stationary point, where the mean logit
+  that softmax expects is the mean logit of the labels, is the optimum. It is bracketed over
+  :math:`\log T` from 1e-3 to 1e3 and found to 1e-12, with no start and nothing random. Without an
+  optimum between, an end is returned: 1e-3 when every label has its row's largest logit, 1e3 when
+  the labels' logits are on average no larger than their rows' means.
 
   Args:
-    logits: Logits, shape ``[examples, classes]``, real and finite, of examples that were not
-      trained on.
+    logits: Logits of held-out examples, shape ``[examples, classes]``, real and finite.
     labels: Class indices, shape ``[examples]``, integer.
 
   Returns:
     The temperature, from 1e-3 to 1e3, to divide logits by.
 
   Raises:
-    TypeError: If the logits are not real numbers, or the labels not integers.
-    ValueError: If the shapes disagree, there is no example, a logit is not finite or a label
-      names no class.
+    TypeError, ValueError: As :func:`reliability` does.
 
   Example:
-    >>> logits = [[2.0, 0.0], [2.0, 0.0], [2.0, 0.0], [2.0, 0.0]]
-    >>> round(fit_temperature(logits, [0, 0, 0, 1]), 6)  # 2 / log 3: right 3 times in 4
+    >>> round(fit_temperature([[2.0, 0.0]] * 4, [0, 0, 0, 1]), 6)  # 2 / log 3: right 3 times in 4
     1.820478
 
   References:
@@ -165,7 +155,7 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
   mean_chosen = np.take_along_axis(logits, labels[:, None], axis=1).mean()
 
   def excess(log_temperature: float) -> float:
-    """Return the expected less the labels' logit, which falls as the temperature rises."""
+    """Return the expected logit less the labels', which falls as the temperature rises."""
     weights = np.exp(logits / np.exp(log_temperature))
     return np.mean((weights * logits).sum(axis=1) / weights.sum(axis=1)) - mean_chosen
 

@@ -1,9 +1,10 @@
-"""How well the classifier tells the known classes from each other."""
+"""Accuracy and likelihood of a classifier."""
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from isomax_jax.metrics._logits import labelled_logits
+from isomax_jax import _checks
+from isomax_jax.metrics._ranking import real
 
 
 def accuracy(logits: ArrayLike, labels: ArrayLike) -> float:
@@ -46,9 +47,7 @@ def negative_log_likelihood(logits: ArrayLike, labels: ArrayLike) -> float:
     The mean over examples, in nats.
 
   Raises:
-    TypeError: If the logits are not real numbers, or the labels not integers.
-    ValueError: If the shapes disagree, there is no example, a logit is not finite or a label
-      names no class.
+    TypeError, ValueError: As :func:`accuracy` does.
 
   Example:
     >>> round(negative_log_likelihood([[0.0, 0.0], [0.0, 0.0]], [0, 1]), 6)  # log 2
@@ -57,3 +56,22 @@ def negative_log_likelihood(logits: ArrayLike, labels: ArrayLike) -> float:
   logits, labels = labelled_logits(logits, labels)
   chosen = np.take_along_axis(logits, labels[:, None], axis=1)[:, 0]
   return float(np.mean(np.log(np.exp(logits).sum(axis=1)) - chosen))
+
+
+def labelled_logits(logits: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+  """Return checked logits less each example's largest, so that no exponential overflows; labels."""
+  logits, labels = real("logits", logits).astype(np.float64), np.asarray(labels)
+  if logits.ndim != 2 or logits.size == 0:
+    raise ValueError(
+      f"logits must have shape [examples, classes] with one or more of each, got {logits.shape}"
+    )
+  _checks.same_shape("labels", labels.shape, logits.shape[:1])
+  if not np.issubdtype(labels.dtype, np.integer):
+    raise TypeError(f"labels must be integers, got dtype {labels.dtype}")
+  classes = logits.shape[1]
+  outside = (labels < 0) | (labels >= classes)
+  if outside.any():
+    raise ValueError(f"labels must be in 0..{classes - 1}, got {labels[outside][0]}")
+  if not np.isfinite(logits).all():
+    raise ValueError(f"logits must be finite, got {logits[~np.isfinite(logits)][0]}")
+  return logits - logits.max(axis=1, keepdims=True), labels

@@ -1,6 +1,6 @@
-"""How well scores tell in-distribution examples (positive, higher) from the others.
+"""Metrics of out-of-distribution detection; in-distribution is positive and scores higher.
 
-Both sides are sorted once and merged; whatever follows is exact counting at every distinct score.
+Both sides are sorted once and merged; all the rest is exact counting at every distinct score.
 """
 
 import numpy as np
@@ -12,12 +12,12 @@ from isomax_jax.metrics._ranking import ascending, required_count
 def detection_metrics(
   in_scores: ArrayLike, out_scores: ArrayLike, *, tpr: float = 0.95
 ) -> dict[str, float]:
-  r"""Compute every detection metric from one sort.
+  """Compute every detection metric from one sort.
 
   Args:
     in_scores: Scores of in-distribution examples, shape ``[in]``, real; infinities are legal.
     out_scores: Scores of out-of-distribution examples, shape ``[out]``, real.
-    tpr: The true positive rate that ``tnr_at_tpr`` and ``fpr_at_tpr`` ask for, in (0, 1].
+    tpr: The least true positive rate of ``tnr_at_tpr`` and ``fpr_at_tpr``, in (0, 1].
 
   Returns:
     The value of each metric by the name of its function: ``auroc``, ``tnr_at_tpr``,
@@ -39,10 +39,11 @@ def detection_metrics(
     aupr_out           0.750
   """
   in_below, out_below = _below(in_scores, out_scores)
+  tnr, fpr = _rates_at_tpr(in_below, out_below, tpr)
   return {
     "auroc": _auroc(in_below, out_below),
-    "tnr_at_tpr": _tnr_at_tpr(in_below, out_below, tpr),
-    "fpr_at_tpr": _fpr_at_tpr(in_below, out_below, tpr),
+    "tnr_at_tpr": tnr,
+    "fpr_at_tpr": fpr,
     "detection_accuracy": _detection_accuracy(in_below, out_below),
     "aupr_in": _aupr_in(in_below, out_below),
     "aupr_out": _aupr(out_below, in_below),
@@ -62,8 +63,7 @@ def auroc(in_scores: ArrayLike, out_scores: ArrayLike) -> float:
     The area, in [0, 1]; .5 is chance.
 
   Raises:
-    TypeError: If scores are not real numbers.
-    ValueError: If scores are not one-dimensional, are empty or hold NaN.
+    TypeError, ValueError: As :func:`detection_metrics` does.
 
   Example:
     >>> auroc([3.0, 2.0, 1.0], [2.0, 0.0])  # 4 of 6 pairs in order, 1 tied
@@ -73,14 +73,13 @@ def auroc(in_scores: ArrayLike, out_scores: ArrayLike) -> float:
 
 
 def tnr_at_tpr(in_scores: ArrayLike, out_scores: ArrayLike, *, tpr: float = 0.95) -> float:
-  r"""Compute the share of unknowns that is rejected when ``tpr`` of the knowns are accepted.
+  r"""Compute the share of unknown examples rejected where ``tpr`` of the known are accepted.
 
   .. math::
     \frac{\#\{s_{out} < \delta\}}{n_{out}}, \qquad
     \delta = \max\{t : \#\{s_{in} \ge t\} \ge \mathrm{tpr} \cdot n_{in}\}
 
-  The threshold is the one that :func:`isomax_jax.decision.choose_threshold` chooses. The rate
-  it reaches is never below ``tpr``, and nothing is interpolated.
+  The threshold is that of :func:`isomax_jax.decision.choose_threshold`; nothing is interpolated.
 
   Args:
     in_scores: Scores of in-distribution examples, shape ``[in]``, real; infinities are legal.
@@ -91,8 +90,7 @@ def tnr_at_tpr(in_scores: ArrayLike, out_scores: ArrayLike, *, tpr: float = 0.95
     The true negative rate, in [0, 1].
 
   Raises:
-    TypeError: If scores are not real numbers.
-    ValueError: If scores are not one-dimensional, are empty or hold NaN, or ``tpr`` is no rate.
+    TypeError, ValueError: As :func:`detection_metrics` does.
 
   Example:
     >>> tnr_at_tpr([4.0, 3.0, 2.0, 1.0], [2.5, 2.0, 0.0], tpr=0.75)  # threshold 2
@@ -101,11 +99,11 @@ def tnr_at_tpr(in_scores: ArrayLike, out_scores: ArrayLike, *, tpr: float = 0.95
   References:
     Macêdo et al., *Isotropy Maximization Loss and Entropic Score*, section 4.
   """
-  return _tnr_at_tpr(*_below(in_scores, out_scores), tpr)
+  return _rates_at_tpr(*_below(in_scores, out_scores), tpr)[0]
 
 
 def fpr_at_tpr(in_scores: ArrayLike, out_scores: ArrayLike, *, tpr: float = 0.95) -> float:
-  r"""Compute the share of unknowns that is accepted when ``tpr`` of the knowns are.
+  r"""Compute the share of unknown examples accepted where ``tpr`` of the known are.
 
   .. math:: \mathrm{FPR@TPR} = 1 - \mathrm{TNR@TPR}
 
@@ -118,14 +116,13 @@ def fpr_at_tpr(in_scores: ArrayLike, out_scores: ArrayLike, *, tpr: float = 0.95
     The false positive rate, in [0, 1], at the threshold of :func:`tnr_at_tpr`.
 
   Raises:
-    TypeError: If scores are not real numbers.
-    ValueError: If scores are not one-dimensional, are empty or hold NaN, or ``tpr`` is no rate.
+    TypeError, ValueError: As :func:`detection_metrics` does.
 
   Example:
     >>> fpr_at_tpr([4.0, 3.0, 2.0, 1.0], [2.5, 2.0, 0.0], tpr=0.75)  # threshold 2
     0.6666666666666666
   """
-  return _fpr_at_tpr(*_below(in_scores, out_scores), tpr)
+  return _rates_at_tpr(*_below(in_scores, out_scores), tpr)[1]
 
 
 def detection_accuracy(in_scores: ArrayLike, out_scores: ArrayLike) -> float:
@@ -142,8 +139,7 @@ def detection_accuracy(in_scores: ArrayLike, out_scores: ArrayLike) -> float:
     The accuracy, in [.5, 1].
 
   Raises:
-    TypeError: If scores are not real numbers.
-    ValueError: If scores are not one-dimensional, are empty or hold NaN.
+    TypeError, ValueError: As :func:`detection_metrics` does.
 
   Example:
     >>> detection_accuracy([3.0, 2.0, 1.0], [2.0, 0.0])  # threshold 1
@@ -160,7 +156,7 @@ def aupr_in(in_scores: ArrayLike, out_scores: ArrayLike) -> float:
 
   .. math:: \sum_k (R_k - R_{k-1}) \frac{P_k + P_{k-1}}2, \qquad R_0 = 0,\; P_0 = 1
 
-  over the distinct scores from the highest down: the trapezoid, not the average precision. It
+  over the distinct scores from the highest down: by trapezoids, not as average precision. It
   depends on the sizes of both sides.
 
   Args:
@@ -171,8 +167,7 @@ def aupr_in(in_scores: ArrayLike, out_scores: ArrayLike) -> float:
     The area, in [0, 1].
 
   Raises:
-    TypeError: If scores are not real numbers.
-    ValueError: If scores are not one-dimensional, are empty or hold NaN.
+    TypeError, ValueError: As :func:`detection_metrics` does.
 
   Example:
     >>> round(aupr_in([3.0, 2.0, 1.0], [2.0, 0.0]), 4)
@@ -194,8 +189,7 @@ def aupr_out(in_scores: ArrayLike, out_scores: ArrayLike) -> float:
     The area, in [0, 1].
 
   Raises:
-    TypeError: If scores are not real numbers.
-    ValueError: If scores are not one-dimensional, are empty or hold NaN.
+    TypeError, ValueError: As :func:`detection_metrics` does.
 
   Example:
     >>> aupr_out([3.0, 2.0, 1.0], [2.0, 0.0])
@@ -206,14 +200,7 @@ def aupr_out(in_scores: ArrayLike, out_scores: ArrayLike) -> float:
 
 
 def _below(in_scores: ArrayLike, out_scores: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-  """Count each side's scores below every threshold that makes a difference.
-
-  These are the distinct scores, ascending, and then a threshold above all of them.
-
-  Returns:
-    ``in_below``, from 0 to ``in``, and ``out_below``, from 0 to ``out``, int64, both of shape
-    ``[distinct scores + 1]``.
-  """
+  """Count each side's scores below every distinct score, ascending, and at last all, int64."""
   in_sorted = ascending("in_scores", in_scores)
   out_sorted = ascending("out_scores", out_scores)
   scores = np.concatenate([in_sorted, out_sorted])
@@ -234,18 +221,12 @@ def _auroc(in_below: np.ndarray, out_below: np.ndarray) -> float:
   return int(twice_pairs) / (2 * int(in_below[-1]) * int(out_below[-1]))
 
 
-def _threshold_index(in_below: np.ndarray, tpr: float) -> int:
+def _rates_at_tpr(in_below: np.ndarray, out_below: np.ndarray, tpr: float) -> tuple[float, float]:
+  """Return the true negative and the false positive rate; each is rounded once."""
   examples = int(in_below[-1])
   rejectable = examples - required_count(examples, tpr=tpr)
-  return int(np.searchsorted(in_below, rejectable, side="right")) - 1
-
-
-def _tnr_at_tpr(in_below: np.ndarray, out_below: np.ndarray, tpr: float) -> float:
-  return float(out_below[_threshold_index(in_below, tpr)] / out_below[-1])
-
-
-def _fpr_at_tpr(in_below: np.ndarray, out_below: np.ndarray, tpr: float) -> float:
-  return float((out_below[-1] - out_below[_threshold_index(in_below, tpr)]) / out_below[-1])
+  rejected = out_below[np.searchsorted(in_below, rejectable, side="right") - 1]
+  return float(rejected / out_below[-1]), float((out_below[-1] - rejected) / out_below[-1])
 
 
 def _detection_accuracy(in_below: np.ndarray, out_below: np.ndarray) -> float:
