@@ -199,10 +199,7 @@ def _compared(summary: Summary | None, number: float | None) -> str:
 
 def percent(summary: Summary | None) -> str:
   """Write mean ± standard deviation in percent."""
-  if summary is None:
-    return "not run"
-  deviation = f" ± {100 * summary.std:.1f}" if summary.n > 1 else ""
-  return f"{100 * summary.mean:.1f}{deviation}"
+  return "not run" if summary is None else summary.text()
 
 
 def _method(method: str) -> str:

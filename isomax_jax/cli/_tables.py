@@ -11,7 +11,6 @@ from isomax_jax.reporting.records import (
   DETECTION,
   METRIC_LABELS,
   Record,
-  Summary,
   method_name,
   summarize,
 )
@@ -55,8 +54,8 @@ def results_table(records: Sequence[Record], *, title: str, detectors: Sequence[
   for (head, objective), accuracy in accuracies.items():
     for detector in detectors:
       key = head, objective, detector
-      numbers = [_percent(cells[*key, u, m]) for u in unknowns for m in _METRICS]
-      table.add_row(method_name(head, detector, objective), _percent(accuracy), *numbers)
+      numbers = [cells[*key, u, m].text() for u in unknowns for m in _METRICS]
+      table.add_row(method_name(head, detector, objective), accuracy.text(), *numbers)
   return table
 
 
@@ -149,9 +148,3 @@ def _option(value: float | Sequence[float]) -> str:
   if isinstance(value, Sequence):
     return f"[{', '.join(map(_option, value))}]"
   return f"{value:.4g}"
-
-
-def _percent(summary: Summary) -> str:
-  if summary.n == 1:
-    return f"{100 * summary.mean:.1f}"
-  return f"{100 * summary.mean:.1f} ± {100 * summary.std:.1f}"

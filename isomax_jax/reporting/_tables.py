@@ -125,9 +125,4 @@ def _count(row: Sequence[Summary | None]) -> str:
 def _cell(metric: str, summary: Summary | None) -> str:
   if summary is None:
     return "not run"
-  if metric == "negative_log_likelihood":
-    factor, digits = 1, 3
-  else:
-    factor, digits = 100, 1
-  spread = f" ± {factor * summary.std:.{digits}f}" if summary.n > 1 else ""
-  return f"{factor * summary.mean:.{digits}f}{spread}"
+  return summary.text(factor=1, digits=3) if metric == "negative_log_likelihood" else summary.text()

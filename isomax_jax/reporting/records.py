@@ -1,4 +1,4 @@
-"""Results as records: one JSON line a number, and the one summary that every table uses."""
+"""Records of measured numbers, kept as JSON lines, and their means over seeds and splits."""
 
 import collections
 import dataclasses
@@ -29,24 +29,23 @@ METRIC_LABELS = {
 """Short names of metrics for tables and figures; one that is not here is shown as it is."""
 
 DETECTION = ("auroc", "tnr_at_tpr", "fpr_at_tpr", "detection_accuracy", "aupr_in", "aupr_out")
-"""What :func:`isomax_jax.metrics.detection_metrics` measures, in the order of tables."""
+"""The metrics of :func:`isomax_jax.metrics.detection_metrics` in the order of tables."""
 
-
-# A deviation of numbers below it is finite.
+# The standard deviation of numbers below it is finite.
 _TOO_LARGE = 1e150
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Record:
-  """One measured number and all that is needed to know what it is.
+  """One measured number, and what it was measured of and how.
 
   Attributes:
     experiment: Name of the protocol; a shortened run has a name of its own.
     model: Network, such as ``"small_cnn"``.
     head: Last layer and loss, such as ``"isomax"``.
     entropic_scale: The paper's :math:`E_s` in training.
-    objective: What training minimised, such as ``"acet"``.
-    outliers: Reference of the set that outliers were learnt from; None where there was none.
+    objective: Training objective, such as ``"acet"``.
+    outliers: Reference of the set of training outliers; None where there was none.
     in_set: Reference of the known set, such as ``"mnist_5k:0-7"``.
     out_set: Reference of the unknown set; None for a metric of the known set alone.
     detector: Name of the score; None for a metric without one, such as accuracy.
@@ -57,8 +56,8 @@ class Record:
     checkpoint: Rule that chose the checkpoint, such as ``"last"``.
     metric: Name of the metric's function, such as ``"auroc"``.
     value: The number; rates are fractions of 1.
-    n_in: Known images that it was measured on.
-    n_out: Unknown images that it was measured on.
+    n_in: Number of known images that it was measured on.
+    n_out: Number of unknown images.
     device: The device in words.
     versions: Version of each library.
     git_commit: Commit of the code; None where it is not known.
@@ -128,25 +127,16 @@ _FIELD_TYPES: dict[Any, tuple[type, ...]] = {
 def unknown_name(in_set: str, out_set: str) -> str:
   """Name an out-set so that splits of one set can be averaged.
 
-  Args:
-    in_set: Reference of the known set.
-    out_set: Reference of the unknown set.
-
-  Returns:
-    ``"NAME, other classes"`` if both are classes of one set, else ``out_set``.
-
   Example:
-    >>> unknown_name("mnist_5k:0-7", "mnist_5k:8,9")
-    'mnist_5k, other classes'
-    >>> unknown_name("mnist_5k:0-7", "letters")
-    'letters'
+    >>> unknown_name("mnist_5k:0-7", "mnist_5k:8,9"), unknown_name("mnist_5k:0-7", "letters")
+    ('mnist_5k, other classes', 'letters')
   """
   name = in_set.partition(":")[0]
   return f"{name}, other classes" if out_set.startswith(f"{name}:") else out_set
 
 
 def network_name(head: str, objective: str = "classification") -> str:
-  """Name a head, and what it was trained by where that is no plain classification.
+  """Name a head for tables and figures, with its objective unless that is plain classification.
 
   Example:
     >>> network_name("isomax"), network_name("softmax", "acet")
@@ -157,15 +147,7 @@ def network_name(head: str, objective: str = "classification") -> str:
 
 
 def method_name(head: str, detector: str, objective: str = "classification") -> str:
-  """Name a head with a detector as tables do.
-
-  Args:
-    head: Name of the head.
-    detector: Name of the detector.
-    objective: What the network was trained by.
-
-  Returns:
-    The short names of both; see :func:`network_name`.
+  """Name a head with a detector for tables and figures; see :func:`network_name`.
 
   Example:
     >>> method_name("isomax", "entropic_score")
@@ -177,8 +159,8 @@ def method_name(head: str, detector: str, objective: str = "classification") -> 
 def append_records(path: str | os.PathLike[str], records: Iterable[Record]) -> None:
   """Append records to a file, one JSON line each, in one write.
 
-  A last line that a killed process left unfinished is cut first. The file is locked meanwhile, so
-  several processes may append to one file.
+  A last line that a killed process left unfinished is cut first. Several processes may append to
+  one file, which is locked meanwhile.
 
   Args:
     path: The file; made, with its parent, where there is none.
@@ -222,20 +204,16 @@ def read_records(path: str | os.PathLike[str]) -> list[Record]:
     Traceback (most recent call last):
     ValueError: ...records.jsonl, line 1: lacks experiment, model, head, entropic_scale, ...
   """
-  known = {field.name: field for field in dataclasses.fields(Record)}
-  required = [
-    name
-    for name, field in known.items()
-    if field.default is field.default_factory is dataclasses.MISSING
-  ]
+  fields = dataclasses.fields(Record)
+  required = [f.name for f in fields if f.default is f.default_factory is dataclasses.MISSING]
+  known = {field.name for field in fields}
   records = []
   for number, values in enumerate(read_json_lines(Path(path)), start=1):
     lacking = [name for name in required if name not in values]
     unknown = [name for name in values if name not in known]
     with naming(f"{path}, line {number}"):
       if lacking or unknown:
-        problem = f"lacks {', '.join(lacking)}" if lacking else f"unknown {', '.join(unknown)}"
-        raise ValueError(problem)
+        raise ValueError(f"{'lacks' if lacking else 'unknown'} {', '.join(lacking or unknown)}")
       records.append(Record(**values))
   return records
 
@@ -247,17 +225,20 @@ class Summary(NamedTuple):
   std: float
   n: int
 
+  def text(self, *, factor: float = 100, digits: int = 1) -> str:
+    """Return mean ± standard deviation, in percent by default; the mean alone of one value."""
+    mean, std = (f"{factor * value:.{digits}f}" for value in (self.mean, self.std))
+    return f"{mean} ± {std}" if self.n > 1 else mean
 
-# What tells two measurements apart; the rest says how one came about.
+
+# Fields that distinguish two measurements; the others say how one came about.
 _CELL = (
   "experiment", "model", "head", "entropic_scale", "objective", "outliers", "in_set", "out_set",
   "detector", "tuned_on", "seed", "epochs", "checkpoint", "metric",
 )  # fmt: skip
-# What an average may run over, besides the fields that it is grouped by: seeds and splits.
-_CONSTANT = (
-  "experiment", "model", "head", "entropic_scale", "objective", "outliers", "known", "unknown",
-  "detector", "tuned_on", "epochs", "checkpoint", "metric",
-)  # fmt: skip
+# Of these, what numbers with a common mean share: all but seed and split.
+_SPLITS = {"in_set": "known", "out_set": "unknown"}
+_CONSTANT = tuple(_SPLITS.get(name, name) for name in _CELL if name != "seed")
 
 
 def summarize(
@@ -265,13 +246,12 @@ def summarize(
 ) -> dict[tuple[Hashable, ...], Summary]:
   """Average records over seeds and splits.
 
-  A cell that was measured again (same experiment, model, head, objective, sets, detector, seed,
-  epochs, checkpoint and metric) counts once, with its last value.
+  What was measured again (the same metric of the same network, sets and detector in the same
+  experiment) counts once, with its last value.
 
   Args:
     records: The records.
-    by: Fields of `Record` to group by, or its properties ``known`` and ``unknown``, the sets'
-      names without the classes that a split chose.
+    by: Fields of `Record` to group by, or its properties ``known`` and ``unknown``.
 
   Returns:
     From the values of ``by`` to the `Summary`, in the order of the records.
@@ -287,9 +267,8 @@ def summarize(
     >>> records = [
     ...     Record(in_set="mnist_5k:0-7", seed=0, value=0.97, **shared),
     ...     Record(in_set="mnist_5k:2-9", seed=0, value=0.99, **shared)]
-    >>> summary = summarize(records, by=["head", "metric"])["isomax", "accuracy"]
-    >>> f"{summary.mean:.2f} ± {summary.std:.3f}, n = {summary.n}"
-    '0.98 ± 0.014, n = 2'
+    >>> summarize(records, by=["head", "metric"])["isomax", "accuracy"].text()
+    '98.0 ± 1.4'
   """
   names = [*(field.name for field in dataclasses.fields(Record)), "known", "unknown"]
   for name in by:

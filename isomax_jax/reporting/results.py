@@ -1,4 +1,4 @@
-"""A run directory, read whole and checked: what figures and reports look at."""
+"""Run directories, read and checked for figures and reports."""
 
 import dataclasses
 import math
@@ -20,19 +20,19 @@ _LOGGED = ("loss", "accuracy", "entropy")
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)  # Arrays have no one truth to compare.
 class Results:
-  """What a run directory holds; a file that is not there yet is empty or None.
+  """Contents of a run directory; a file that is not there yet is empty or None.
 
   Attributes:
     path: The directory.
     config: The training configuration, nested.
     environment: Versions, device and commit.
-    metrics: Lines of the training log, in their order.
+    metrics: Lines of the training log in their order.
     decision: Detector, threshold and temperature, or None.
     scores: From ``"DETECTOR|SET"`` to scores, shape ``[images]``, float64; higher is more known.
     examples: From ``"SET|highest"`` and ``"SET|lowest"`` to images, shape
       ``[k, height, width, channels]``, uint8, and from ``"SET|highest|scores"`` to their scores.
     records: The measured numbers.
-    calibration: What the decision's temperature does to the test images' probabilities, or None.
+    calibration: Reliability of the test images' probabilities, without and with temperature.
   """
 
   path: Path
@@ -52,17 +52,17 @@ class Results:
 
   @property
   def head(self) -> str:
-    """Name of the last layer and loss."""
+    """Name of the last layer and its loss."""
     return self.config["model"]["head"]
 
   @property
   def objective(self) -> str:
-    """What training minimised."""
+    """Name of the training objective."""
     return self.config.get("objective", {}).get("name", "classification")
 
   @property
   def seed(self) -> int:
-    """Seed of the run."""
+    """Seed of the training."""
     return self.config["seed"]
 
   @property
@@ -78,7 +78,7 @@ class Results:
     return tuple(sorted(unknown, key=lambda name: self.unknown(name) == name))
 
   def unknown(self, out_set: str) -> str:
-    """Name an unknown set alike in every split; see `records.unknown_name`."""
+    """Return the name of an unknown set, the same in every split of the known one."""
     return unknown_name(self.in_set, out_set)
 
   def scores_of(self, detector: str | None, set_name: str) -> np.ndarray:
@@ -95,22 +95,22 @@ class Results:
 
   @property
   def detector(self) -> str:
-    """Name of the detector that the run decides by; without a decision, the entropic score."""
+    """Name of the decision's detector; without a decision, the entropic score."""
     return "entropic_score" if self.decision is None else self.decision["detector"]
 
   @property
   def split(self) -> str:
-    """What runs that are set side by side have in common: known set and seed."""
+    """Known set and seed, by which runs are compared."""
     return f"{self.in_set}, seed {self.seed}"
 
   @property
   def title(self) -> str:
-    """The run in a few words: head, known set and seed."""
+    """Head, known set and seed, for headings."""
     return f"{network_name(self.head, self.objective)}, {self.split}"
 
 
 def read_results(path: str | os.PathLike[str]) -> Results:
-  """Read a run directory and check what it holds.
+  """Read a run directory and check its files.
 
   Args:
     path: The directory; only ``config.json`` has to be there.
@@ -154,26 +154,28 @@ def read_results(path: str | os.PathLike[str]) -> Results:
   )
 
 
-def _read_config(path: Path) -> dict[str, Any]:
-  config = read_json(path)
-  for names, kind in (("data.name", str), ("model.name", str), ("model.head", str), ("seed", int)):
-    value: Any = config
+def _check_types(values: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
+  """Check the types of values by their names, in which a dot leads into a nested object."""
+  for names, kind in expected.items():
+    value: Any = values
     for name in names.split("."):
       value = value.get(name) if isinstance(value, dict) else None
-    with naming(path):
-      _checks.typed(names, value, kind)
-  with naming(path):  # Older configs have none.
-    objective = config.get("objective", {})
-    _checks.typed("objective", objective, dict)
-    _checks.typed("objective.name", objective.get("name"), str | None)
+    _checks.typed(names, value, kind)
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+  config = read_json(path)
+  with naming(path):
+    _check_types(config, {"data.name": str, "model.name": str, "model.head": str, "seed": int})
+    # Older configs have no objective.
+    _check_types({"objective": {}, **config}, {"objective": dict, "objective.name": str | None})
   return config
 
 
 def _read_environment(path: Path) -> dict[str, Any]:
   environment = read_json(path)
   with naming(path):
-    for key in ("device", "git_commit"):
-      _checks.typed(key, environment.get(key), str | None)
+    _check_types(environment, {"device": str | None, "git_commit": str | None})
   return environment
 
 
@@ -181,9 +183,8 @@ def _read_metrics(path: Path) -> list[dict[str, Any]]:
   lines = read_json_lines(path)
   for number, line in enumerate(lines, start=1):
     with naming(f"{path}, line {number}"):
-      _checks.typed("split", line.get("split"), str)
-      for key in ("epoch", *(key for key in _LOGGED if key in line)):
-        _checks.typed(key, line.get(key), float)
+      numbers = ["epoch", *(key for key in _LOGGED if key in line)]
+      _check_types(line, {"split": str, **dict.fromkeys(numbers, float)})
       _checks.not_negative("epoch", line["epoch"])
   return lines
 
@@ -191,17 +192,9 @@ def _read_metrics(path: Path) -> list[dict[str, Any]]:
 def read_decision(path: Path) -> dict[str, Any]:
   """Read a run's ``decision.json`` and check what it holds; an error names the file."""
   decision = read_json(path)
-  expected = {
-    "detector": str,
-    "threshold": float,
-    "tpr": float,
-    "temperature": float,
-    "examples": int,
-    "class_names": list,
-  }
   with naming(path):
-    for key, kind in expected.items():
-      _checks.typed(key, decision.get(key), kind)
+    _check_types(decision, {"detector": str, "threshold": float, "tpr": float})
+    _check_types(decision, {"temperature": float, "examples": int, "class_names": list})
     if math.isnan(decision["threshold"]):
       raise ValueError("threshold must be a number, got NaN")
     for key in ("tpr", "temperature", "examples"):
@@ -236,14 +229,12 @@ def _read_examples(path: Path) -> dict[str, np.ndarray]:
   for key, array in arrays.items():
     if key.endswith("|scores"):
       continue
-    if (
-      array.ndim != 4 or array.shape[-1] not in (1, 3) or array.dtype != np.uint8 or not array.size
-    ):
+    shape, dtype = array.shape, array.dtype
+    if array.ndim != 4 or shape[-1] not in (1, 3) or dtype != np.uint8 or not array.size:
       raise ValueError(
-        f"{path}: {key!r} must be uint8 of shape [k, height, width, 1 or 3], "
-        f"got {array.dtype} {array.shape}"
+        f"{path}: {key!r} must be uint8 of shape [k, height, width, 1 or 3], got {dtype} {shape}"
       )
     scores = arrays.get(f"{key}|scores")
-    if scores is None or scores.shape != array.shape[:1] or scores.dtype.kind != "f":
+    if scores is None or scores.shape != shape[:1] or scores.dtype.kind != "f":
       raise ValueError(f"{path}: {key!r} needs {key + '|scores'!r} with a score an image")
   return arrays
