@@ -1,21 +1,39 @@
-"""Which runs belong together: in one mean, in one figure, side by side."""
+"""Order and grouping of runs in tables and figures."""
 
 import collections
 import dataclasses
-import itertools
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from isomax_jax.heads import HEADS
-from isomax_jax.reporting._tables import unique
 from isomax_jax.reporting.results import Results
 
+T = TypeVar("T")
 
-def told_apart(runs: Sequence[Results]) -> list[Results]:
+
+def unique(values: Iterable[T]) -> list[T]:
+  """Return each value once, in their order."""
+  return list(dict.fromkeys(values))
+
+
+def position(value: T, known: Iterable[T]) -> int:
+  """Return where a value stands among the known ones; an unknown one comes last."""
+  return [*known, value].index(value)
+
+
+def grouped(values: Iterable[T], key: Callable[[T], Hashable]) -> dict[Any, list[T]]:
+  """Return the values of each key, in their order."""
+  groups = collections.defaultdict(list)
+  for value in values:
+    groups[key(value)].append(value)
+  return dict(groups)
+
+
+def name_variants(runs: Sequence[Results]) -> list[Results]:
   """Name the experiment of each run's records after its variant.
 
-  So runs are averaged where they differ in split and seed alone, whatever they were called.
+  So runs that differ in split and seed alone are averaged, whatever they were called.
   """
   return [
     dataclasses.replace(
@@ -37,37 +55,27 @@ def _variant(run: Results, runs: Sequence[Results]) -> str:
   )
 
 
-def by_variant(runs: Sequence[Results]) -> list[tuple[str, list[Results]]]:
+def by_variant(runs: Sequence[Results]) -> dict[str, list[Results]]:
   """Return the runs of each variant, so that no figure mixes different settings of a head."""
-  variants = collections.defaultdict(list)
-  for run in runs:
-    variants[_variant(run, runs)].append(run)
-  return list(variants.items())
+  return grouped(runs, lambda run: _variant(run, runs))
+
+
+def by_split(runs: Sequence[Results]) -> dict[str, list[Results]]:
+  """Return the runs of each split and seed."""
+  return grouped(runs, lambda run: run.split)
 
 
 def settings(run: Results) -> dict[str, str]:
-  """Return the settings that decide what a run learns: not those of how it is computed."""
+  """Return the settings that decide what a run learns, without those of how it is computed."""
   texts = {key: text for key, text in flatten(run.config).items() if not key.startswith("run.")}
   # Older configs have neither.
   return {"model.zero_init_residual": "false"} | texts | {"objective.name": run.objective}
 
 
 def side_by_side(runs: Sequence[Results]) -> list[Results]:
-  """Sort runs so that those of one split and seed follow each other, SoftMax first."""
+  """Sort runs by split and seed, and those of one by head, SoftMax first."""
   splits = unique(run.split for run in runs)
-  heads = list(HEADS)
-  return sorted(
-    runs,
-    key=lambda run: (
-      splits.index(run.split),
-      heads.index(run.head) if run.head in heads else len(heads),
-    ),
-  )
-
-
-def by_split(runs: Sequence[Results]) -> list[tuple[str, list[Results]]]:
-  """Return the runs of each split and seed, under its name; runs are sorted by split."""
-  return [(split, list(group)) for split, group in itertools.groupby(runs, lambda run: run.split)]
+  return sorted(runs, key=lambda run: (splits.index(run.split), position(run.head, HEADS)))
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Pieces of a page of HTML that stands alone. What comes in as text is escaped here."""
+"""HTML page of a report and its elements, in which all text is escaped."""
 
 import base64
 import html
@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from isomax_jax.heads import HEADS
 from isomax_jax.reporting import style
 
-# Figures take their colours from the page, so that they follow it into the dark.
+# Figures take their colours from the page, so that they follow it into dark mode.
 _COLOURS = {style.INK: "ink", style.RULE: "rule", style.KNOWN: "known", style.UNKNOWN: "unknown"}
 
 _PAGE = string.Template("""\
@@ -95,7 +95,7 @@ $body
 
 
 def page(title: str, body: Sequence[str]) -> str:
-  """Return the page of a title and of pieces made here."""
+  """Return the whole page of a title and elements."""
   heads = {_variable(colour): colour for colour in _head_colours()}
   return _PAGE.substitute(
     title=html.escape(title),
@@ -114,24 +114,24 @@ def _variable(colour: str) -> str:
 
 
 def _lighter(colour: str) -> str:
-  """Return a colour a third of the way to white, for a dark page."""
+  """Return a colour a third of the way to white, for dark mode."""
   return "#" + "".join(f"{(2 * int(colour[i : i + 2], 16) + 255) // 3:02x}" for i in (1, 3, 5))
 
 
 def element(tag: str, text: str, *, css: str = "") -> str:
-  """Return an element of text; backquotes in it mark code."""
+  """Return an element of text, in which backquotes mark code."""
   parts = html.escape(text).split("`")
   inner = "".join(f"<code>{p}</code>" if i % 2 else p for i, p in enumerate(parts))
   return f'<{tag} class="{css}">{inner}</{tag}>' if css else f"<{tag}>{inner}</{tag}>"
 
 
 def bullets(lines: Sequence[str]) -> str:
-  """Return a list of lines."""
+  """Return a bulleted list."""
   return f"<ul>{''.join(element('li', line) for line in lines)}</ul>"
 
 
 def details(summary: str, pieces: Sequence[str], *, opened: bool = True) -> str:
-  """Return pieces that can be folded away under a line."""
+  """Return elements that fold away under a summary."""
   state = " open" if opened else ""
   return f"<details{state}>{element('summary', summary)}\n" + "\n".join(pieces) + "\n</details>"
 
@@ -146,55 +146,39 @@ def table(
 ) -> str:
   """Return a table that scrolls sideways where it is too wide.
 
-  Args:
-    header: Names of the columns; the first names the rows.
-    rows: Cells, the first of a row being its name; a name alone spans the table.
-    groups: Names and widths of groups of columns, above the header.
-    best: Row and column of cells that are set in bold.
-    text_columns: Columns that are set to the left and wrap.
-
-  Returns:
-    The element.
+  The first cell of a row is its name; a name alone spans the table. The groups are names and widths
+  of groups of columns, above the header; best are the row and column of cells in bold; text columns
+  are aligned left and wrap.
   """
   lines = []
   if groups:
-    spans = "".join(
+    spans = [
       f'<th scope="colgroup" colspan="{width}">{html.escape(name)}</th>'
       if name
       else f'<td colspan="{width}"></td>'
       for name, width in groups
-    )
-    lines.append(f"<tr>{spans}</tr>")
-  names = "".join(
+    ]
+    lines.append(spans)
+  names = [
     f'<th scope="col"{" class=text" * (i in text_columns)}>{html.escape(name)}</th>'
     for i, name in enumerate(header)
-  )
-  lines.append(f"<tr>{names}</tr>")
+  ]
+  lines.append(names)
   for i, (name, *cells) in enumerate(rows):
-    if not cells:
-      span = f'<th scope="rowgroup" colspan="{len(header)}">{html.escape(name)}</th>'
-      lines.append(f"<tr>{span}</tr>")
-      continue
-    line = f'<th scope="row">{html.escape(name)}</th>'
+    scope = 'scope="row"' if cells else f'scope="rowgroup" colspan="{len(header)}"'
+    line = [f"<th {scope}>{html.escape(name)}</th>"]
     for j, cell in enumerate(cells, start=1):
       css = "text" if j in text_columns else "best" if (i, j) in best else ""
-      line += f'<td class="{css}">' if css else "<td>"
-      line += f"{html.escape(cell)}</td>"
-    lines.append(f"<tr>{line}</tr>")
-  return '<div class="wide"><table>\n' + "\n".join(lines) + "\n</table></div>"
+      line.append((f'<td class="{css}">' if css else "<td>") + f"{html.escape(cell)}</td>")
+    lines.append(line)
+  body = "\n".join(f"<tr>{''.join(line)}</tr>" for line in lines)
+  return f'<div class="wide"><table>\n{body}\n</table></div>'
 
 
 def figure(drawing: Figure, *, name: str, label: str, caption: str) -> str:
   """Return a figure as inline SVG that takes its colours from the page.
 
-  Args:
-    drawing: The figure.
-    name: Prefix of its identifiers, another for each figure of a page.
-    label: What it shows, for those who cannot see it.
-    caption: The text below.
-
-  Returns:
-    The element.
+  The name prefixes its identifiers, each figure's its own; the label is for screen readers.
   """
   svg = style.render(drawing, suffix=".svg").decode()
   svg = svg[svg.index("<svg") :]
@@ -216,7 +200,7 @@ def figure(drawing: Figure, *, name: str, label: str, caption: str) -> str:
 
 
 def images(files: Sequence[tuple[bytes, str, str]]) -> str:
-  """Return a row of PNG images, each with its caption and the class of its frame."""
+  """Return a row of PNG images, each with its caption and the CSS class of its frame."""
   cells = [
     f'<figure><img class="{css}" alt="" src="data:image/png;base64,'
     f'{base64.b64encode(data).decode()}">{element("figcaption", caption)}</figure>'
@@ -226,5 +210,5 @@ def images(files: Sequence[tuple[bytes, str, str]]) -> str:
 
 
 def pair(pieces: Sequence[str]) -> str:
-  """Return pieces side by side, below each other where there is no room."""
+  """Return elements side by side, or below each other where there is no room."""
   return f'<div class="pair">{"".join(f"<div>{piece}</div>" for piece in pieces)}</div>'

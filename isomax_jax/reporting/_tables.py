@@ -1,10 +1,11 @@
-"""Tables of records: a row a method, a column a metric, under the name of each group."""
+"""HTML tables of records: a row a method, a column a metric, under the name of each group."""
 
+import collections
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from isomax_jax.detectors import DETECTORS
 from isomax_jax.reporting import _html
+from isomax_jax.reporting._groups import position, unique
 from isomax_jax.reporting.records import (
   DETECTION,
   METRIC_LABELS,
@@ -17,11 +18,11 @@ from isomax_jax.reporting.records import (
 
 CLASSIFICATION = ("accuracy", "negative_log_likelihood", "expected_calibration_error")
 _LOWER_IS_BETTER = ("fpr_at_tpr",)
-# What tells the rows of a table apart, besides the detector.
-_METHOD = (
-  "experiment", "model", "head", "objective", "outliers", "entropic_scale", "epochs", "checkpoint",
-  "known",
-)  # fmt: skip
+# Fields of records that distinguish the rows of a table.
+_Method = collections.namedtuple(
+  "_Method",
+  "experiment model head objective outliers entropic_scale epochs checkpoint known detector",
+)
 
 Groups = Sequence[tuple[str, Sequence[Record]]]
 """Names and records; an empty name gets no line in a table."""
@@ -41,25 +42,19 @@ def metrics_table(
   *,
   spans: Sequence[tuple[str, int]] = (),
 ) -> str:
-  """Return a table with a row a method, under the name of each group of records.
+  """Return the table of metrics, each a column with its unknown set or None for the known set.
 
-  Args:
-    groups: The records.
-    columns: Unknown set (None for metrics of the known set alone) and metric of each column.
-    spans: Names and widths of groups of columns.
-
-  Returns:
-    The element.
+  The spans are names and widths of groups of columns.
   """
   rows: list[list[str]] = []
   best = set()
   detected = any(unknown for unknown, _ in columns)
   for name, records in groups:
-    summaries = summarize(records, by=(*_METHOD, "detector", "unknown", "metric"))
-    methods = _ordered(key[:-2] for key in summaries if (key[-2] is not None) == detected)
+    summaries = summarize(records, by=(*_Method._fields, "unknown", "metric"))
+    methods = _ordered(_Method(*k[:-2]) for k in summaries if (k[-2] is not None) == detected)
     values = [
       [
-        summaries.get((*method[:-1], method[-1] if unknown else None, unknown, metric))
+        summaries.get((*(method if unknown else method._replace(detector=None)), unknown, metric))
         for unknown, metric in columns
       ]
       for method in methods
@@ -74,7 +69,7 @@ def metrics_table(
     rows += [
       [
         _method_label(method, methods) + _count(row),
-        *map(_cell, [metric for _, metric in columns], row),
+        *(_cell(metric, summary) for (_, metric), summary in zip(columns, row, strict=True)),
       ]
       for method, row in zip(methods, values, strict=True)
     ]
@@ -87,34 +82,21 @@ def unknown_sets(groups: Groups) -> list[str]:
   return unique(r.unknown for _, records in groups for r in records if r.unknown is not None)
 
 
-def unique(values: Iterable[Any]) -> list[Any]:
-  """Return each value once, in the order in which they come."""
-  return list(dict.fromkeys(values))
-
-
-def _ordered(methods: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+def _ordered(methods: Iterable[_Method]) -> list[_Method]:
   """Sort the detectors of each method: those that are registered first, in their order."""
   methods = unique(methods)
-  heads = unique(method[:-1] for method in methods)
-  names = list(DETECTORS)
-
-  def rank(method):
-    known = method[-1] in names
-    return heads.index(method[:-1]), names.index(method[-1]) if known else len(names)
-
-  return sorted(methods, key=rank)
+  networks = unique(method[:-1] for method in methods)
+  return sorted(methods, key=lambda m: (networks.index(m[:-1]), position(m.detector, DETECTORS)))
 
 
-def _method_label(method: tuple[Any, ...], methods: Sequence[tuple[Any, ...]]) -> str:
-  """Name a method by head and detector, and by what else tells it from others of its head."""
-  *values, detector = method
-  own = dict(zip(_METHOD, values, strict=True))
-  checkpoints = {other[_METHOD.index("checkpoint")] for other in methods}
-  head, objective = own["head"], own["objective"]
-  named = method_name(head, detector, objective) if detector else network_name(head, objective)
-  parts = [named, own["experiment"]]
-  parts += [own["checkpoint"]] if len(checkpoints) > 1 else []
-  return ", ".join(part for part in parts if part)
+def _method_label(method: _Method, methods: Sequence[_Method]) -> str:
+  """Name a method by head and detector, and by what else distinguishes it in its table."""
+  if method.detector:
+    name = method_name(method.head, method.detector, method.objective)
+  else:
+    name = network_name(method.head, method.objective)
+  several = len({other.checkpoint for other in methods}) > 1
+  return ", ".join(filter(None, [name, method.experiment, method.checkpoint if several else ""]))
 
 
 def _count(row: Sequence[Summary | None]) -> str:

@@ -1,35 +1,31 @@
-"""One self-contained HTML page of one run or of several side by side."""
+"""HTML reports of runs, each one self-contained page."""
 
 import itertools
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from isomax_jax._files import write_atomically
 from isomax_jax.evaluation.measure import TEST
 from isomax_jax.reporting import _groups, _html, figures, style
-from isomax_jax.reporting._tables import (
-  CLASSIFICATION,
-  DETECTION,
-  metrics_table,
-  overview,
-  unique,
-  unknown_sets,
-)
-from isomax_jax.reporting.records import method_name, network_name
+from isomax_jax.reporting._groups import unique
+from isomax_jax.reporting._tables import CLASSIFICATION, metrics_table, overview, unknown_sets
+from isomax_jax.reporting.records import DETECTION, method_name, network_name
 from isomax_jax.reporting.results import Results, read_results
 
 
 def write_report(run_dirs: Sequence[str | os.PathLike[str]], path: str | os.PathLike[str]) -> None:
   """Write a report of runs: one HTML file that needs no other file and no network.
 
-  It holds what was run, the results (mean over the runs and each run), the threshold and what it
-  does, calibration, score histograms, ROC curves, training curves and example images. Runs of one
-  split and seed are set side by side. What a run lacks so far is named with the command that makes
-  it; a run that was measured without a temperature is left out of calibration.
+  It holds the results (mean over the runs and each run), thresholds, calibration, score histograms,
+  ROC curves, training curves, example images and the settings. Runs of one split and seed are side
+  by side. What a run lacks so far is named with the command that makes it; a run without a
+  calibration is left out there.
 
   Args:
     run_dirs: Run directories.
@@ -50,9 +46,7 @@ def write_report(run_dirs: Sequence[str | os.PathLike[str]], path: str | os.Path
   """
   if not run_dirs:
     raise ValueError("run_dirs must name a run directory or more, got none")
-  runs = _groups.side_by_side(
-    _groups.told_apart([read_results(directory) for directory in run_dirs])
-  )
+  runs = _groups.side_by_side(_groups.name_variants([read_results(each) for each in run_dirs]))
   names = unique(run.in_set.partition(":")[0] for run in runs)
   heads = unique(network_name(run.head, run.objective) for run in runs)
   title = f"{', '.join(names)}: {' beside '.join(heads)}"
@@ -88,23 +82,43 @@ def _heading(title: str, runs: Sequence[Results]) -> list[str]:
   ]
 
 
-def _missing(runs: Sequence[Results], what: str, command: str) -> list[str]:
-  """Say what these runs lack and which command makes it; nothing if there are no such runs."""
-  commands = ", ".join(f"`isomax-jax {command} {shlex.quote(str(run.path))}`" for run in runs)
-  text = f"No {what} yet; made by {commands}"
-  return [_html.element("p", text, css="missing")] if runs else []
+def _section(
+  title: str, runs: Sequence[Results], get: Callable[[Results], Any], what: str, command: str
+) -> tuple[list[str], list[Results]]:
+  """Return a section's heading, with a note on runs that lack its data, and the runs that have it.
+
+  The note says what is lacking and which command makes it.
+  """
+  pieces = [_html.element("h2", title)]
+  lacking = [run for run in runs if not get(run)]
+  if lacking:
+    commands = ", ".join(f"`isomax-jax {command} {shlex.quote(str(run.path))}`" for run in lacking)
+    pieces.append(_html.element("p", f"No {what} yet; made by {commands}", css="missing"))
+  return pieces, [run for run in runs if get(run)]
+
+
+def _figures(
+  runs: Sequence[Results], draw: Callable[[Sequence[Results]], Figure], name: str, label: str,
+  caption: str,
+) -> list[str]:  # fmt: skip
+  """Return a figure of each variant of the runs, under the variant's name."""
+  pieces = []
+  for number, (variant, members) in enumerate(_groups.by_variant(runs).items()):
+    drawing = _html.figure(
+      draw(members), name=f"{name}{number}", label=f"{label} {variant}".strip(), caption=caption
+    )
+    pieces += [_html.element("h3", variant), drawing] if variant else [drawing]
+  return pieces
 
 
 def _results(runs: Sequence[Results]) -> list[str]:
-  pieces = [_html.element("h2", "Results")]
-  pieces += _missing([run for run in runs if not run.records], "results", "evaluate")
-  runs = [run for run in runs if run.records]
+  pieces, runs = _section("Results", runs, lambda run: run.records, "results", "evaluate")
   if not runs:
     return pieces
   everything = [("", [record for run in runs for record in run.records])]
   groups = [
     (name, [record for run in group for record in run.records])
-    for name, group in _groups.by_split(runs)
+    for name, group in _groups.by_split(runs).items()
   ]
   twins = [
     f"{run.path} and {other.path}"
@@ -129,45 +143,28 @@ def _results(runs: Sequence[Results]) -> list[str]:
   pieces.append(_html.element("p", text, css="soft"))
   columns = [(None, metric) for metric in CLASSIFICATION]
   tables = [_html.element("h3", "Known test images"), metrics_table(everything, columns)]
-  tables += [
-    piece
-    for unknown in unknown_sets(everything)
-    for piece in (
-      _html.element("h3", f"Unknown: {unknown}"),
-      metrics_table(everything, [(unknown, metric) for metric in DETECTION]),
-    )
-  ]
+  for unknown in unknown_sets(everything):
+    columns = [(unknown, metric) for metric in DETECTION]
+    tables += [_html.element("h3", f"Unknown: {unknown}"), metrics_table(everything, columns)]
   return [*pieces, _html.details("All metrics", tables)]
 
 
 def _decisions(runs: Sequence[Results]) -> list[str]:
-  pieces = [_html.element("h2", "Threshold and temperature")]
-  pieces += _missing([run for run in runs if run.decision is None], "decision", "train --workdir")
-  decided = [run for run in runs if run.decision is not None]
-  if not decided:
+  pieces, runs = _section(
+    "Threshold and temperature", runs, lambda run: run.decision, "decision", "train --workdir"
+  )
+  if not runs:
     return pieces
-  unknowns = unique(run.unknown(name) for run in decided for name in run.out_sets)
-  rows = []
-  for split, group in _groups.by_split(decided):
-    rows.append([split])
-    for run in group:
-      accepted = _accepted(run)
-      rejected = [1 - accepted[name] if name in accepted else None for name in unknowns]
-      shares = [
-        "not run" if share is None else f"{100 * share:.1f}"
-        for share in (accepted.get(TEST), *rejected)
-      ]
-      numbers = [_number(run.decision[key]) for key in ("threshold", "temperature")]
-      rows.append([method_name(run.head, run.detector, run.objective), *numbers, *shares])
+  unknowns = unique(run.unknown(name) for run in runs for name in run.out_sets)
   header = ["", "threshold", "temperature", "known", *unknowns]
   groups = [("", 3), ("accepted, %", 1), *([("rejected, %", len(unknowns))] if unknowns else [])]
   chosen = unique(
     f"so that {100 * run.decision['tpr']:g} % of {run.decision['examples']:,} are accepted"
-    for run in decided
+    for run in runs
   )
   return [
     *pieces,
-    _html.table(header, rows, groups=groups),
+    _html.table(header, _rows(runs, lambda run: _decision_cells(run, unknowns)), groups=groups),
     _html.bullets(
       [
         "The threshold is the score from which on an image is called known. It was chosen on "
@@ -182,26 +179,33 @@ def _decisions(runs: Sequence[Results]) -> list[str]:
   ]
 
 
+def _rows(runs: Sequence[Results], cells: Callable[[Results], list[str]]) -> list[list[str]]:
+  """Return the rows of a table with a row a run, under the name of each split."""
+  splits = _groups.by_split(runs)
+  return [row for split, group in splits.items() for row in ([split], *map(cells, group))]
+
+
+def _decision_cells(run: Results, unknowns: Sequence[str]) -> list[str]:
+  accepted = {
+    run.unknown(name): np.mean(run.scores_of(None, name) >= run.decision["threshold"])
+    for name in (TEST, *run.out_sets)
+    if f"{run.detector}|{name}" in run.scores
+  }
+  shares = {name: share if name == TEST else 1 - share for name, share in accepted.items()}
+  return [
+    method_name(run.head, run.detector, run.objective),
+    *(_number(run.decision[key]) for key in ("threshold", "temperature")),
+    *(f"{100 * shares[name]:.1f}" if name in shares else "not run" for name in (TEST, *unknowns)),
+  ]
+
+
 def _calibrations(runs: Sequence[Results]) -> list[str]:
   runs = [run for run in runs if run.calibration is not None]
   if not runs:
     return []
-  rows = []
-  for split, group in _groups.by_split(runs):
-    rows.append([split])
-    for run in group:
-      errors = run.calibration.before.calibration_error, run.calibration.after.calibration_error
-      rows.append(
-        [
-          network_name(run.head, run.objective),
-          _number(run.calibration.temperature),
-          *(_value(run, f"{kind}negative_log_likelihood") for kind in ("", "calibrated_")),
-          *(f"{100 * error:.1f}" for error in errors),
-        ]
-      )
   header = ["", "temperature", "as they are", "calibrated", "as they are", "calibrated"]
   groups = [("", 2), ("NLL, nats", 2), ("ECE, %", 2)]
-  pieces = [
+  return [
     _html.element("h2", "Calibration"),
     _html.element(
       "p",
@@ -209,49 +213,41 @@ def _calibrations(runs: Sequence[Results]) -> list[str]:
       "with a confidence of 90 %, nine in ten should be classified rightly. The temperature was "
       "fitted on held-out training images. Detectors work without it.",
     ),
-    _html.table(header, rows, groups=groups),
-  ]
-  for number, (variant, members) in enumerate(_groups.by_variant(runs)):
-    drawing = _html.figure(
-      figures.reliability_diagram(members),
-      name=f"reliability{number}",
-      label=f"Reliability diagram {variant}".strip(),
-      caption="Accuracy by confidence, the maximum probability, of known test images. Dashed: as "
+    _html.table(header, _rows(runs, _calibration_cells), groups=groups),
+    *_figures(
+      runs,
+      figures.reliability_diagram,
+      "reliability",
+      "Reliability diagram",
+      "Accuracy by confidence, the maximum probability, of known test images. Dashed: as "
       "sure as right; above it too cautious, below it too sure. The larger a dot, the more images; "
       "below, their number. Runs of one head are taken together; ECE is their mean.",
-    )
-    pieces += [_html.element("h3", variant), drawing] if variant else [drawing]
-  return pieces
+    ),
+  ]
 
 
-def _value(run: Results, metric: str) -> str:
-  """Return a metric of the known test images as text."""
-  values = [record.value for record in run.records if record.metric == metric]
-  return f"{values[-1]:.3f}" if values else "not run"
+def _calibration_cells(run: Results) -> list[str]:
+  temperature, *reliabilities = run.calibration
+  values = {record.metric: f"{record.value:.3f}" for record in run.records}
+  return [
+    network_name(run.head, run.objective),
+    _number(temperature),
+    *(values.get(f"{kind}negative_log_likelihood", "not run") for kind in ("", "calibrated_")),
+    *(f"{100 * found.calibration_error:.1f}" for found in reliabilities),
+  ]
 
 
 def _number(value: float) -> str:
   return f"{value:.4g}".replace("-", "−")
 
 
-def _accepted(run: Results) -> dict[str, float]:
-  """Return the share of each set that the run's threshold accepts; unknown sets by their name."""
-  return {
-    TEST if name == TEST else run.unknown(name): float(
-      np.mean(run.scores_of(None, name) >= run.decision["threshold"])
-    )
-    for name in (TEST, *run.out_sets)
-    if f"{run.detector}|{name}" in run.scores
-  }
-
-
 def _histograms(runs: Sequence[Results]) -> list[str]:
-  pieces = [_html.element("h2", "Scores of known and unknown images")]
-  pieces += _missing([run for run in runs if not _scored(run)], "scores", "evaluate")
+  title = "Scores of known and unknown images"
+  pieces, runs = _section(title, runs, _is_scored, "scores", "evaluate")
   groups = [
     (f"{split}, {variant}" if variant else split, group)
-    for variant, members in _groups.by_variant([run for run in runs if _scored(run)])
-    for split, group in _groups.by_split(members)
+    for variant, members in _groups.by_variant(runs).items()
+    for split, group in _groups.by_split(members).items()
   ]
   for number, (name, group) in enumerate(groups):
     drawing = _html.figure(
@@ -266,30 +262,27 @@ def _histograms(runs: Sequence[Results]) -> list[str]:
 
 
 def _rocs(runs: Sequence[Results]) -> list[str]:
-  variants = _groups.by_variant([run for run in runs if _scored(run)])
-  pieces = [_html.element("h2", "ROC curves")] if variants else []
-  for number, (variant, members) in enumerate(variants):
-    drawing = _html.figure(
-      figures.roc_curves(members),
-      name=f"rocs{number}",
-      label=f"ROC curves {variant}".strip(),
-      caption="Known images accepted against unknown images accepted, over all thresholds. Where "
-      "there are several runs of a head: thin each run, bold their mean; the numbers are means.",
-    )
-    pieces += [_html.element("h3", variant), drawing] if variant else [drawing]
-  return pieces
+  drawings = _figures(
+    [run for run in runs if _is_scored(run)],
+    figures.roc_curves,
+    "rocs",
+    "ROC curves",
+    "Known images accepted against unknown images accepted, over all thresholds. Where "
+    "there are several runs of a head: thin each run, bold their mean; the numbers are means.",
+  )
+  return [_html.element("h2", "ROC curves"), *drawings] if drawings else []
 
 
-def _scored(run: Results) -> bool:
+def _is_scored(run: Results) -> bool:
   """Tell whether the run's own detector has scored the test images and unknown ones."""
   sets = (TEST, *run.out_sets)
   return len(sets) > 1 and all(f"{run.detector}|{name}" in run.scores for name in sets)
 
 
 def _curves(runs: Sequence[Results]) -> list[str]:
-  pieces = [_html.element("h2", "Training")]
-  pieces += _missing([run for run in runs if not run.metrics], "training log", "train --workdir")
-  runs = [run for run in runs if run.metrics]
+  pieces, runs = _section(
+    "Training", runs, lambda run: run.metrics, "training log", "train --workdir"
+  )
   if not runs:
     return pieces
   drawing = _html.figure(
@@ -303,9 +296,8 @@ def _curves(runs: Sequence[Results]) -> list[str]:
 
 
 def _examples(runs: Sequence[Results]) -> list[str]:
-  pieces = [_html.element("h2", "Images with the lowest and the highest scores")]
-  pieces += _missing([run for run in runs if not run.examples], "example images", "evaluate")
-  runs = [run for run in runs if run.examples]
+  title = "Images with the lowest and the highest scores"
+  pieces, runs = _section(title, runs, lambda run: run.examples, "example images", "evaluate")
   if runs:
     text = "Solid blue frames: called known. Dashed orange frames: called unknown. Below: score."
     pieces.append(_html.element("p", text, css="soft"))
@@ -336,25 +328,25 @@ def _frames(run: Results, key: str) -> list[tuple[bytes, str, str]]:
 
 
 def _what_was_run(runs: Sequence[Results]) -> list[str]:
-  tables = [
-    {**_groups.flatten(run.config), **_groups.flatten({"environment": run.environment})}
-    for run in runs
-  ]
-  for run, table in zip(runs, tables, strict=True):
+  tables = []
+  for run in runs:
+    table = _groups.flatten(run.config) | _groups.flatten(run.environment, "environment.")
     if run.decision is not None:
-      table["class names"] = ", ".join(map(str, run.decision["class_names"]))
+      table["class names"] = ", ".join(run.decision["class_names"])
+    tables.append(table)
   keys = unique(key for table in tables for key in table)
-  shared = [key for key in keys if len({table.get(key, "") for table in tables}) == 1]
-  pieces = [_html.element("h2", "What was run")]
-  differing = [key for key in keys if key not in shared]
+  differing = [key for key in keys if len({table.get(key, "") for table in tables}) > 1]
+  shared = [[key, tables[0].get(key, "")] for key in keys if key not in differing]
   rows = [
     [str(run.path), *(table.get(key, "") for key in differing)]
     for run, table in zip(runs, tables, strict=True)
   ]
-  pieces.append(_html.table(["run", *differing], rows, text_columns=range(1, len(keys) + 1)))
-  rows = [[key, tables[0][key]] for key in shared]
-  settings = _html.table(["setting", "value"], rows, text_columns=[1])
-  return [*pieces, _html.details("Settings and versions common to all", [settings])]
+  settings = _html.table(["setting", "value"], shared, text_columns=[1])
+  return [
+    _html.element("h2", "What was run"),
+    _html.table(["run", *differing], rows, text_columns=range(1, len(keys) + 1)),
+    _html.details("Settings and versions common to all", [settings]),
+  ]
 
 
 def _references() -> list[str]:
