@@ -38,7 +38,7 @@ def detection_metrics(
     aupr_in            0.847
     aupr_out           0.750
   """
-  in_below, out_below = _below(in_scores, out_scores)
+  in_below, out_below = counts_below(in_scores, out_scores)
   tnr, fpr = _rates_at_tpr(in_below, out_below, tpr)
   return {
     "auroc": _auroc(in_below, out_below),
@@ -69,7 +69,7 @@ def auroc(in_scores: ArrayLike, out_scores: ArrayLike) -> float:
     >>> auroc([3.0, 2.0, 1.0], [2.0, 0.0])  # 4 of 6 pairs in order, 1 tied
     0.75
   """
-  return _auroc(*_below(in_scores, out_scores))
+  return _auroc(*counts_below(in_scores, out_scores))
 
 
 def tnr_at_tpr(in_scores: ArrayLike, out_scores: ArrayLike, *, tpr: float = 0.95) -> float:
@@ -99,7 +99,7 @@ def tnr_at_tpr(in_scores: ArrayLike, out_scores: ArrayLike, *, tpr: float = 0.95
   References:
     Macêdo et al., *Isotropy Maximization Loss and Entropic Score*, section 4.
   """
-  return _rates_at_tpr(*_below(in_scores, out_scores), tpr)[0]
+  return _rates_at_tpr(*counts_below(in_scores, out_scores), tpr)[0]
 
 
 def fpr_at_tpr(in_scores: ArrayLike, out_scores: ArrayLike, *, tpr: float = 0.95) -> float:
@@ -122,7 +122,7 @@ def fpr_at_tpr(in_scores: ArrayLike, out_scores: ArrayLike, *, tpr: float = 0.95
     >>> fpr_at_tpr([4.0, 3.0, 2.0, 1.0], [2.5, 2.0, 0.0], tpr=0.75)  # threshold 2
     0.6666666666666666
   """
-  return _rates_at_tpr(*_below(in_scores, out_scores), tpr)[1]
+  return _rates_at_tpr(*counts_below(in_scores, out_scores), tpr)[1]
 
 
 def detection_accuracy(in_scores: ArrayLike, out_scores: ArrayLike) -> float:
@@ -148,7 +148,7 @@ def detection_accuracy(in_scores: ArrayLike, out_scores: ArrayLike) -> float:
   References:
     Macêdo et al., *Isotropy Maximization Loss and Entropic Score*, Eq. 7.
   """
-  return _detection_accuracy(*_below(in_scores, out_scores))
+  return _detection_accuracy(*counts_below(in_scores, out_scores))
 
 
 def aupr_in(in_scores: ArrayLike, out_scores: ArrayLike) -> float:
@@ -173,7 +173,7 @@ def aupr_in(in_scores: ArrayLike, out_scores: ArrayLike) -> float:
     >>> round(aupr_in([3.0, 2.0, 1.0], [2.0, 0.0]), 4)
     0.8472
   """
-  return _aupr_in(*_below(in_scores, out_scores))
+  return _aupr_in(*counts_below(in_scores, out_scores))
 
 
 def aupr_out(in_scores: ArrayLike, out_scores: ArrayLike) -> float:
@@ -195,11 +195,11 @@ def aupr_out(in_scores: ArrayLike, out_scores: ArrayLike) -> float:
     >>> aupr_out([3.0, 2.0, 1.0], [2.0, 0.0])
     0.75
   """
-  in_below, out_below = _below(in_scores, out_scores)
+  in_below, out_below = counts_below(in_scores, out_scores)
   return _aupr(out_below, in_below)
 
 
-def _below(in_scores: ArrayLike, out_scores: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+def counts_below(in_scores: ArrayLike, out_scores: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
   """Count each side's scores below every distinct score, ascending, and at last all, int64."""
   in_sorted = ascending("in_scores", in_scores)
   out_sorted = ascending("out_scores", out_scores)

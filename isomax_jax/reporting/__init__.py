@@ -1,4 +1,4 @@
-"""Records of results, and the tables, figures and reports that are made of them.
+"""Records of results, and the figures and reports made of them.
 
 :mod:`~isomax_jax.reporting.figures` and :mod:`~isomax_jax.reporting.report` are imported by name:
 they need Matplotlib, the rest does not.

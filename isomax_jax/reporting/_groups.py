@@ -31,17 +31,13 @@ def grouped(values: Iterable[T], key: Callable[[T], Hashable]) -> dict[Any, list
 
 
 def name_variants(runs: Sequence[Results]) -> list[Results]:
-  """Name the experiment of each run's records after its variant.
-
-  So runs that differ in split and seed alone are averaged, whatever they were called.
-  """
-  return [
-    dataclasses.replace(
-      run,
-      records=[dataclasses.replace(r, experiment=_variant(run, runs)) for r in run.records],
-    )
-    for run in runs
-  ]
+  """Name the experiment of each run's records after its variant, to average splits and seeds."""
+  named = []
+  for run in runs:
+    variant = _variant(run, runs)
+    records = [dataclasses.replace(record, experiment=variant) for record in run.records]
+    named.append(dataclasses.replace(run, records=records))
+  return named
 
 
 def _variant(run: Results, runs: Sequence[Results]) -> str:

@@ -96,21 +96,19 @@ $body
 
 def page(title: str, body: Sequence[str]) -> str:
   """Return the whole page of a title and elements."""
-  heads = {_variable(colour): colour for colour in _head_colours()}
+  heads = _head_variables()
   return _PAGE.substitute(
     title=html.escape(title),
     body="\n".join(body),
-    heads=" ".join(f"--{name}: {colour};" for name, colour in heads.items()),
-    heads_in_the_dark=" ".join(f"--{name}: {_lighter(c)};" for name, c in heads.items()),
+    heads=" ".join(f"--{name}: {colour};" for colour, name in heads.items()),
+    heads_in_the_dark=" ".join(f"--{name}: {_lighter(c)};" for c, name in heads.items()),
   )
 
 
-def _head_colours() -> list[str]:
-  return list(dict.fromkeys([*(head.colour for head in HEADS.values()), style.OTHER_HEAD]))
-
-
-def _variable(colour: str) -> str:
-  return f"head-{colour[1:]}"
+def _head_variables() -> dict[str, str]:
+  """Return the CSS variable of each head's colour."""
+  colours = [*(head.colour for head in HEADS.values()), style.OTHER_HEAD]
+  return {colour: f"head-{colour[1:]}" for colour in colours}
 
 
 def _lighter(colour: str) -> str:
@@ -150,20 +148,17 @@ def table(
   of groups of columns, above the header; best are the row and column of cells in bold; text columns
   are aligned left and wrap.
   """
-  lines = []
-  if groups:
-    spans = [
-      f'<th scope="colgroup" colspan="{width}">{html.escape(name)}</th>'
-      if name
-      else f'<td colspan="{width}"></td>'
-      for name, width in groups
-    ]
-    lines.append(spans)
+  spans = [
+    f'<th scope="colgroup" colspan="{width}">{html.escape(name)}</th>'
+    if name
+    else f'<td colspan="{width}"></td>'
+    for name, width in groups
+  ]
   names = [
     f'<th scope="col"{" class=text" * (i in text_columns)}>{html.escape(name)}</th>'
     for i, name in enumerate(header)
   ]
-  lines.append(names)
+  lines = [spans, names] if groups else [names]
   for i, (name, *cells) in enumerate(rows):
     scope = 'scope="row"' if cells else f'scope="rowgroup" colspan="{len(header)}"'
     line = [f"<th {scope}>{html.escape(name)}</th>"]
@@ -178,7 +173,7 @@ def table(
 def figure(drawing: Figure, *, name: str, label: str, caption: str) -> str:
   """Return a figure as inline SVG that takes its colours from the page.
 
-  The name prefixes its identifiers, each figure's its own; the label is for screen readers.
+  The name, another for each figure of a page, prefixes its identifiers; the label is read aloud.
   """
   svg = style.render(drawing, suffix=".svg").decode()
   svg = svg[svg.index("<svg") :]
@@ -188,8 +183,7 @@ def figure(drawing: Figure, *, name: str, label: str, caption: str) -> str:
   svg = re.sub(r'\bid="', f'id="{name}-', svg)
   svg = re.sub(r'(url\(|href=")#', rf"\g<1>#{name}-", svg)
   svg = svg.replace("#ffffff", "none")
-  variables = _COLOURS | {colour: _variable(colour) for colour in _head_colours()}
-  for colour, variable in variables.items():
+  for colour, variable in (_COLOURS | _head_variables()).items():
     svg = svg.replace(colour, f"var(--{variable})")
   width = round(100 * drawing.get_figwidth())
   # Narrower than this the letters are too small, so that a phone scrolls instead.

@@ -1,4 +1,4 @@
-"""What figures of runs draw inside one panel."""
+"""Panels of figures: histograms of scores, ROC curves, reliability and training curves."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -6,14 +6,16 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from isomax_jax.metrics import Reliability, auroc, tnr_at_tpr
+from isomax_jax.metrics.detection import counts_below
 from isomax_jax.reporting import style
 from isomax_jax.reporting.records import method_name, network_name
 from isomax_jax.reporting.results import Results
 
 Pairs = Sequence[tuple[np.ndarray, np.ndarray]]
-"""Of each run the scores of known and of unknown images."""
+"""Scores of known and of unknown images, of each run."""
 _BINS = 48
 
 
@@ -21,23 +23,33 @@ def bin_edges(scores: np.ndarray) -> np.ndarray:
   """Return edges of bins: equal on the axis, which is logarithmic for small negative scores."""
   finite = scores[np.isfinite(scores)]
   if np.any(finite < 0) and np.all(finite <= 0):
-    finite = finite[finite < 0]  # An entropic score that has underflown says nothing of the range.
+    finite = finite[finite < 0]  # A zero is an entropic score that underflowed.
   low, high = np.quantile(finite, [0.001, 0.999]) if finite.size else (0.0, 0.0)
   if low == high:
     low, high = low - 0.5, high + 0.5
-  if _spans_decades(low, high):
+  if spans_decades(low, high):
     return -np.geomspace(-low, -high, _BINS + 1)
   return np.linspace(low, high, _BINS + 1)
 
 
-def _spans_decades(low: float, high: float) -> bool:
-  """Tell the entropic scores of a sure classifier, from -2 to -1e-9 and most of them near zero."""
+def spans_decades(low: float, high: float) -> bool:
+  """Tell whether scores range like a confident classifier's entropic ones, from -2 to -1e-9."""
   return high < 0 and low / high > 1e3
 
 
+def fill_shares(
+  axes: Axes, scores: np.ndarray, edges: np.ndarray, *, color: str, alpha: float
+) -> np.ndarray:
+  """Fill and return the share of scores in each bin; the outermost hold all that lie beyond."""
+  counts, _ = np.histogram(np.clip(scores, edges[0], edges[-1]), edges)
+  shares = counts / len(scores)
+  axes.stairs(shares, edges, fill=True, color=color, alpha=alpha, linewidth=0)
+  return shares
+
+
 def draw_histograms(axes: Axes, pairs: Pairs, edges: np.ndarray) -> None:
-  """Draw the shares of known and of unknown images a bin, and say how well they part."""
-  if _spans_decades(edges[0], edges[-1]):
+  """Draw the shares of known and of unknown images in each bin, with AUROC and TNR."""
+  if spans_decades(edges[0], edges[-1]):
     axes.set_xscale("symlog", linthresh=-edges[-1])
     exponents = np.arange(np.ceil(np.log10(-edges[-1])), np.log10(-edges[0]), dtype=int)
     ticks = exponents[:: -(-len(exponents) // 5)]
@@ -47,26 +59,26 @@ def draw_histograms(axes: Axes, pairs: Pairs, edges: np.ndarray) -> None:
     axes.locator_params(axis="x", nbins=6)
   highest = 0.0
   for each, colour in zip(zip(*pairs, strict=True), (style.KNOWN, style.UNKNOWN), strict=True):
-    scores = np.concatenate(each)
-    counts, _ = np.histogram(np.clip(scores, edges[0], edges[-1]), edges)
-    shares = counts / len(scores)
-    axes.stairs(shares, edges, fill=True, color=colour, alpha=0.35, linewidth=0)
+    shares = fill_shares(axes, np.concatenate(each), edges, color=colour, alpha=0.35)
     axes.stairs(shares, edges, color=colour, linewidth=1.2)
     highest = max(highest, shares.max())
   axes.set_xlim(edges[0], edges[-1])
-  # Room above the bars and the threshold for what the panel says.
+  # Room for the text above the bars and the threshold.
   axes.set_ylim(0, 1.3 * highest)
   text = f"AUROC {_mean(auroc, pairs)}   TNR@TPR95 {_mean(tnr_at_tpr, pairs)}"
   axes.text(0.01, 0.98, text, transform=axes.transAxes, va="top", **style.LABEL)
 
 
-def draw_rocs(axes: Axes, groups: Mapping[tuple[str, str, str], Pairs]) -> None:
-  """Draw the curves of each method, and their numbers where no good curve passes.
+def histogram_keys() -> list[Patch]:
+  """Return the legend of histograms."""
+  return [
+    Patch(color=style.KNOWN, alpha=0.75, label="known (test images)"),
+    Patch(color=style.UNKNOWN, alpha=0.75, label="unknown"),
+  ]
 
-  Args:
-    axes: Where to draw.
-    groups: From head, detector and objective to the scores of each run.
-  """
+
+def draw_rocs(axes: Axes, groups: Mapping[tuple[str, str, str], Pairs]) -> None:
+  """Draw the curves of each head, detector and objective, with their numbers below them."""
   text = corner_text(axes, fontsize=8.2)
   top = 0.03 + 0.085 * len(groups)
   axes.text(0.63, top, "AUROC", color=style.INK, **text)
@@ -90,15 +102,9 @@ def draw_rocs(axes: Axes, groups: Mapping[tuple[str, str, str], Pairs]) -> None:
 def roc_panels(
   names: Sequence[str], *, margin: float, height: float
 ) -> tuple[Figure, dict[str, Axes]]:
-  """Make a figure of empty ROC panels, three in a row at most.
+  """Make a figure of empty ROC panels by the names of unknown sets, at most three in a row.
 
-  Args:
-    names: The panels' titles, unknown sets.
-    margin: What the figure has of height beside its panels, in inches.
-    height: Height of a row of panels, in inches.
-
-  Returns:
-    The figure, and the panels by their names.
+  The margin, beside the panels, and the height of a row are in inches.
   """
   columns = min(3, len(names))
   rows = -(-len(names) // columns)
@@ -121,7 +127,7 @@ def roc_panels(
 
 
 def corner_text(axes: Axes, *, fontsize: float) -> dict[str, Any]:
-  """Return the look of numbers in the lower right corner: a bad curve passes behind them."""
+  """Return the style of text in the lower right corner, in front of any poor curve."""
   box = {"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 0.5}
   return {
     "transform": axes.transAxes, "fontsize": fontsize, "va": "bottom", "ha": "right", "bbox": box
@@ -130,24 +136,15 @@ def corner_text(axes: Axes, *, fontsize: float) -> dict[str, Any]:
 
 def roc(known: np.ndarray, unknown: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
   """Return the rates of unknown and of known images at or above each threshold, from 0 to 1."""
-  thresholds = np.unique(np.concatenate([known, unknown]))[::-1]
-  rates = [
-    np.append(0.0, 1 - np.searchsorted(np.sort(scores), thresholds) / len(scores))
-    for scores in (unknown, known)
-  ]
-  return rates[0], rates[1]
+  below = counts_below(known, unknown)
+  known_rates, unknown_rates = (1 - counts[::-1] / counts[-1] for counts in below)
+  return unknown_rates, known_rates
 
 
 def draw_reliabilities(
   top: Axes, bottom: Axes, of_network: Mapping[tuple[str, str], Sequence[Reliability]]
 ) -> None:
-  """Draw accuracy against confidence, and below how many images are how sure.
-
-  Args:
-    top: Where accuracy is drawn.
-    bottom: Where images are counted.
-    of_network: From head and objective to the reliability of each run.
-  """
+  """Draw accuracy and, below it, the count of images by confidence for each head and objective."""
   top.plot([0, 1], [0, 1], color=style.INK, linewidth=0.8, linestyle=style.DASHED, zorder=0)
   text = corner_text(top, fontsize=8.5)
   most = 0
@@ -157,7 +154,7 @@ def draw_reliabilities(
     filled = counts > 0
     points, areas = (confidence[filled], accuracy[filled]), 250 * counts[filled] / counts.sum()
     top.plot(*points, color=colour, linewidth=1, alpha=0.6)
-    # A dot at an accuracy of 1 is whole, and one of a single image is seen.
+    # Not clipped at an accuracy of 1, and large enough to see a single image.
     top.scatter(*points, areas + 8, color=colour, alpha=0.7, linewidth=0, clip_on=False)
     bottom.stairs(counts, edges, color=colour, linewidth=1.2)
     most = max(most, counts.sum())
@@ -172,7 +169,7 @@ def draw_reliabilities(
 
 
 def pooled(members: Sequence[Reliability]) -> Reliability:
-  """Return the reliability of the images of several together, over the bins that they share."""
+  """Return the reliability of the images of several runs together, over the bins they share."""
   counts = np.array([each.counts for each in members])
   total = counts.sum(axis=0)
   confidence, accuracy = (
@@ -183,7 +180,7 @@ def pooled(members: Sequence[Reliability]) -> Reliability:
 
 
 def draw_log(axes: Axes, run: Results, key: str, *, thin: bool) -> None:
-  """Draw one quantity of a run's log: training solid, validation dashed, a single value a point."""
+  """Draw a quantity of a run's log: training solid, validation dashed, a single value a dot."""
   factor = 100 if key == "accuracy" else 1
   for split, dashes in (("train", "-"), ("validation", style.DASHED)):
     lines = [line for line in run.metrics if line["split"] == split and key in line]
@@ -205,5 +202,5 @@ def mark_maximum_entropy(axes: Axes, classes: int) -> None:
 
 
 def _mean(metric: Callable[[np.ndarray, np.ndarray], float], pairs: Pairs) -> str:
-  """Return the mean of a metric over pairs of scores, in percent, as text."""
+  """Return the mean of a metric over runs as text, in percent."""
   return f"{100 * np.mean([metric(*pair) for pair in pairs]):.1f}"

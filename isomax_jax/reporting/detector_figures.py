@@ -1,4 +1,7 @@
-"""Figures that set the detectors of one network side by side."""
+"""Figures that compare the detectors of one network.
+
+Scores are by ``"DETECTOR|SET"``, shape ``[images]``, the known test images under ``"test"``.
+"""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,14 +9,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 
 from isomax_jax.detectors import DETECTORS
 from isomax_jax.evaluation.measure import TEST
 from isomax_jax.metrics import auroc
 from isomax_jax.reporting import _panels, style
+from isomax_jax.reporting._groups import unique
 
-# Okabe and Ito's, the colours of heads, known and unknown images aside.
+# Of Okabe and Ito's colours.
 _BEST = ("#0072b2", "#d55e00", "#cc79a7", "#e69f00")
 _OTHERS = "#afb8c1"
 
@@ -23,19 +26,6 @@ def roc_curves(scores: Mapping[str, np.ndarray]) -> Figure:
 
   The four detectors of the highest mean AUROC have colours and their numbers in the panels; the
   entropic score is dashed black where it is not among them, the others are grey.
-
-  Args:
-    scores: From ``"DETECTOR|SET"`` to scores, shape ``[images]``, the known test images under
-      ``"test"``.
-
-  Returns:
-    The figure.
-
-  Example:
-    >>> figure = roc_curves(
-    ...     {"energy|test": np.arange(9.0), "energy|letters": np.arange(-9.0, 0.0)})
-    >>> [axes.get_title(loc="left") for axes in figure.axes]
-    ['letters']
   """
   detectors, out_sets = _ranked(scores)
   looks = {name: {"color": _OTHERS, "linewidth": 0.7, "zorder": 1} for name in detectors}
@@ -63,19 +53,6 @@ def score_histograms(scores: Mapping[str, np.ndarray]) -> Figure:
 
   A row shares its axis of scores, the outermost .2 % of which are counted in the first and last
   bins; the numbers are AUROC in percent. The best mean AUROC is on top.
-
-  Args:
-    scores: From ``"DETECTOR|SET"`` to scores, shape ``[images]``, the known test images under
-      ``"test"``.
-
-  Returns:
-    The figure.
-
-  Example:
-    >>> figure = score_histograms(
-    ...     {"energy|test": np.arange(9.0), "energy|letters": np.arange(-9.0, 0.0)})
-    >>> figure.axes[0].get_title(loc="left"), figure.axes[0].get_ylabel()
-    ('letters', 'energy')
   """
   detectors, out_sets = _ranked(scores)
   figure = style.make_figure(
@@ -83,35 +60,27 @@ def score_histograms(scores: Mapping[str, np.ndarray]) -> Figure:
   )
   grid = figure.subplots(len(detectors), len(out_sets), squeeze=False)
   for detector, row in zip(detectors, grid, strict=True):
-    known = scores[f"{detector}|{TEST}"]
-    unknown = {out_set: scores[f"{detector}|{out_set}"] for out_set in out_sets}
-    edges = _panels.bin_edges(np.concatenate([known, *unknown.values()]))
-    for out_set, axes in zip(out_sets, row, strict=True):
-      _draw_small_histogram(axes, known, unknown[out_set], edges)
+    known, *unknowns = (scores[f"{detector}|{name}"] for name in (TEST, *out_sets))
+    edges = _panels.bin_edges(np.concatenate([known, *unknowns]))
+    for unknown, axes in zip(unknowns, row, strict=True):
+      _draw_small_histogram(axes, known, unknown, edges)
     row[0].set_ylabel(DETECTORS.label(detector), rotation=0, ha="right", va="center", **style.LABEL)
   for out_set, axes in zip(out_sets, grid[0], strict=True):
     axes.set_title(style.plain(out_set), loc="left", color=style.UNKNOWN, fontsize=8.5, pad=4)
-  style.legend(
-    figure,
-    [
-      Patch(color=style.KNOWN, alpha=0.75, label="known (test images)"),
-      Patch(color=style.UNKNOWN, alpha=0.75, label="unknown"),
-    ],
-  )
+  style.legend(figure, _panels.histogram_keys())
   return figure
 
 
 def _draw_small_histogram(
   axes: Axes, known: np.ndarray, unknown: np.ndarray, edges: np.ndarray
 ) -> None:
-  if edges[-1] < 0 and edges[0] / edges[-1] > 1e3:  # Bins are as wide as decades allow.
+  if _panels.spans_decades(edges[0], edges[-1]):
     axes.set_xscale("symlog", linthresh=-edges[-1])
   for scores, colour in ((known, style.KNOWN), (unknown, style.UNKNOWN)):
-    counts, _ = np.histogram(np.clip(scores, edges[0], edges[-1]), edges)
-    axes.stairs(counts / len(scores), edges, fill=True, color=colour, alpha=0.45, linewidth=0)
+    _panels.fill_shares(axes, scores, edges, color=colour, alpha=0.45)
   axes.set_ylim(top=1.3 * axes.get_ylim()[1])  # room for the number
   axes.set_xlim(edges[0], edges[-1])
-  axes.set_xticks([], minor=False)
+  axes.set_xticks([])
   axes.set_xticks([], minor=True)
   axes.set_yticks([])
   axes.spines[["top", "right", "left"]].set_visible(False)
@@ -134,7 +103,7 @@ def _write_numbers(
 def _ranked(scores: Mapping[str, np.ndarray]) -> tuple[Sequence[str], Sequence[str]]:
   """Return the detectors, the highest mean AUROC first, and the unknown sets."""
   keys = [key.partition("|")[::2] for key in scores]
-  out_sets = list(dict.fromkeys(name for _, name in keys if name != TEST))
+  out_sets = unique(name for _, name in keys if name != TEST)
   if not out_sets:
     raise ValueError(f"scores must be of an unknown set too, got {', '.join(scores) or 'none'}")
 
@@ -142,4 +111,4 @@ def _ranked(scores: Mapping[str, np.ndarray]) -> tuple[Sequence[str], Sequence[s
     known = scores[f"{detector}|{TEST}"]
     return np.mean([auroc(known, scores[f"{detector}|{name}"]) for name in out_sets])
 
-  return sorted(dict.fromkeys(detector for detector, _ in keys), key=mean, reverse=True), out_sets
+  return sorted(unique(detector for detector, _ in keys), key=mean, reverse=True), out_sets

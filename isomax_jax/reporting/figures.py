@@ -1,10 +1,9 @@
-"""Figures of runs: score histograms, ROC curves, reliability diagrams, training curves.
+"""Figures of runs: score histograms, ROC curves, reliability diagrams and training curves.
 
-They are made with Matplotlib's objects, without pyplot and its global state, and suit a page of
-800 pixels. Known images are blue and unknown ones vermilion, SoftMax is grey and IsoMax green.
+They suit a page of 800 pixels and use no pyplot, so no global state. Known images are blue and
+unknown ones vermilion, SoftMax is grey and IsoMax green.
 """
 
-import collections
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from isomax_jax._files import write_atomically
 from isomax_jax.evaluation.measure import TEST
 from isomax_jax.heads import HEADS
 from isomax_jax.reporting import _panels, style
+from isomax_jax.reporting._groups import grouped, unique
 from isomax_jax.reporting.records import method_name, network_name
 from isomax_jax.reporting.results import Results
 
@@ -32,13 +32,12 @@ def score_histograms(runs: Sequence[Results], *, detector: str | None = None) ->
 
   Several runs of one head, such as splits or seeds, are drawn as one; the numbers in the panel are
   means over the runs. A column shares its axis of scores; the outermost .2 % are counted in the
-  first and last bins. Entropic scores that span decades get a logarithmic axis. Where the detector
-  is the one that a run decides by, a line marks its threshold, which was chosen on held-out
-  training images.
+  first and last bins. Entropic scores that span decades get a logarithmic axis. A line marks the
+  threshold of each run that decides by the detector.
 
   Args:
-    runs: Runs to set side by side, such as SoftMax and IsoMax of one split; those that have not
-      been scored are left out.
+    runs: Runs to compare, such as SoftMax and IsoMax of one split; those without scores are left
+      out.
     detector: Name of the detector; None takes each run's own.
 
   Returns:
@@ -49,8 +48,7 @@ def score_histograms(runs: Sequence[Results], *, detector: str | None = None) ->
 
   Example:
     >>> run = Results(
-    ...     path=Path("run"),
-    ...     config={"data": {"name": "mnist_5k"}, "model": {"head": "isomax"}},
+    ...     path=Path("run"), config={"data": {"name": "mnist_5k"}, "model": {"head": "isomax"}},
     ...     scores={"energy|test": np.arange(9.0), "energy|letters": np.arange(-9.0, 0.0)})
     >>> figure = score_histograms([run], detector="energy")
     >>> [axes.get_title(loc="left") for axes in figure.axes]
@@ -67,11 +65,7 @@ def score_histograms(runs: Sequence[Results], *, detector: str | None = None) ->
     pairs = {name: _pairs(members, own, name) for name in names}
     scores = [scores for each in pairs.values() for pair in each for scores in pair]
     edges = _panels.bin_edges(np.concatenate(scores))
-    thresholds = [
-      run.decision["threshold"]
-      for run in members
-      if run.decision is not None and run.decision["detector"] == own
-    ]
+    thresholds = [r.decision["threshold"] for r in members if r.decision and r.detector == own]
     for axes, name in zip(panels, names, strict=True):
       style.panel(axes, name, color=style.UNKNOWN)
       axes.spines["left"].set_visible(False)
@@ -91,14 +85,7 @@ def score_histograms(runs: Sequence[Results], *, detector: str | None = None) ->
     panels[-1].set_xlabel(f"{label} (higher: more known)", **style.LABEL)
   for axes in grid[:, 0]:
     axes.set_ylabel("share of images", **style.LABEL)
-  style.legend(
-    figure,
-    [
-      Patch(color=style.KNOWN, alpha=0.75, label="known (test images)"),
-      Patch(color=style.UNKNOWN, alpha=0.75, label="unknown"),
-      Line2D([], [], label="threshold", **line),
-    ],
-  )
+  style.legend(figure, [*_panels.histogram_keys(), Line2D([], [], label="threshold", **line)])
   return figure
 
 
@@ -109,7 +96,7 @@ def roc_curves(runs: Sequence[Results], *, detector: str | None = None) -> Figur
   of accepted unknown images) bold; the numbers in the panel are means over the runs.
 
   Args:
-    runs: The runs; those that have not been scored are left out.
+    runs: The runs; those without scores are left out.
     detector: Name of the detector; None takes each run's own.
 
   Returns:
@@ -120,8 +107,7 @@ def roc_curves(runs: Sequence[Results], *, detector: str | None = None) -> Figur
 
   Example:
     >>> run = Results(
-    ...     path=Path("run"),
-    ...     config={"data": {"name": "mnist_5k"}, "model": {"head": "isomax"}},
+    ...     path=Path("run"), config={"data": {"name": "mnist_5k"}, "model": {"head": "isomax"}},
     ...     scores={"energy|test": np.arange(9.0), "energy|letters": np.arange(-9.0, 0.0)})
     >>> figure = roc_curves([run], detector="energy")
     >>> figure.axes[0].lines[0].get_xydata()[[0, -1]].tolist()
@@ -140,14 +126,13 @@ def roc_curves(runs: Sequence[Results], *, detector: str | None = None) -> Figur
 def reliability_diagram(runs: Sequence[Results]) -> Figure:
   """Draw accuracy against confidence, before and after the probabilities are calibrated.
 
-  Below the diagonal a network is too sure, above it too cautious. One panel is of the logits as
-  they are, the other of the logits over each run's temperature; a dot is a bin of confidence, its
-  area the share of test images in it, which the steps below show too, on a logarithmic axis.
-  Several runs of one head and objective, such as splits or seeds, are drawn as one, their images
-  pooled; the expected calibration errors in the panel are means over the runs.
+  Below the diagonal a network is overconfident, above it underconfident. A dot is a bin of
+  confidence, its area the share of test images in it; the steps below are their numbers, on a
+  logarithmic axis. The images of several runs of one head and objective, such as splits or seeds,
+  are pooled; the expected calibration errors in the panel are means over the runs.
 
   Args:
-    runs: The runs, one colour a head; those that have no calibration are left out.
+    runs: The runs, one colour a head; those without a calibration are left out.
 
   Returns:
     The figure.
@@ -157,19 +142,15 @@ def reliability_diagram(runs: Sequence[Results]) -> Figure:
 
   Example:
     >>> from isomax_jax.evaluation.calibration import measure_calibration
-    >>> logits, labels = np.array([[1.0, 0.0], [1.0, 0.0]]), np.array([0, 0])
     >>> run = Results(
-    ...     path=Path("run"),
-    ...     config={"data": {"name": "mnist_5k"}, "model": {"head": "isomax"}},
-    ...     calibration=measure_calibration(logits, labels, temperature=0.2))
+    ...     path=Path("run"), config={"data": {"name": "mnist_5k"}, "model": {"head": "isomax"}},
+    ...     calibration=measure_calibration([[1.0, 0.0]], [0], temperature=0.2))
     >>> figure = reliability_diagram([run])
     >>> [axes.get_title(loc="left") for axes in figure.axes[:2]]
     ['as they are: T = 1', 'calibrated: fitted T']
   """
-  members = collections.defaultdict(list)
-  for run in runs:
-    if run.calibration is not None:
-      members[run.head, run.objective].append(run.calibration)
+  calibrated = [run for run in runs if run.calibration is not None]
+  members = grouped(calibrated, lambda run: (run.head, run.objective))
   if not members:
     raise ValueError(f"runs must hold a calibration, got {[str(run.path) for run in runs]}")
   figure = style.make_figure(width=style.WIDTH, height=4.6)
@@ -178,23 +159,14 @@ def reliability_diagram(runs: Sequence[Results]) -> Figure:
   for (key, title), (top, bottom) in zip(titles.items(), grid.T, strict=True):
     style.panel(top, title, color=style.INK)
     style.panel(bottom, "", color=style.INK)
-    found = {name: [getattr(each, key) for each in of] for name, of in members.items()}
+    found = {name: [getattr(run.calibration, key) for run in of] for name, of in members.items()}
     _panels.draw_reliabilities(top, bottom, found)
     bottom.set_xlabel("confidence, %", **style.LABEL)
   grid[0, 0].set_ylabel("accuracy, %", **style.LABEL)
   grid[1, 0].set_ylabel("test images", **style.LABEL)
-  style.legend(
-    figure,
-    [
-      *(
-        Patch(color=style.head_colour(head), label=network_name(head, objective))
-        for head, objective in members
-      ),
-      Line2D(
-        [], [], color=style.INK, linewidth=0.8, linestyle=style.DASHED, label="as sure as right"
-      ),
-    ],
-  )
+  keys = [Patch(color=style.head_colour(head), label=network_name(head, o)) for head, o in members]
+  diagonal = {"color": style.INK, "linewidth": 0.8, "linestyle": style.DASHED}
+  style.legend(figure, [*keys, Line2D([], [], label="as sure as right", **diagonal)])
   return figure
 
 
@@ -212,14 +184,11 @@ def training_curves(runs: Sequence[Results]) -> Figure:
 
   Example:
     >>> run = Results(
-    ...     path=Path("run"),
-    ...     config={"data": {"name": "mnist_5k"}, "model": {"head": "isomax"}},
+    ...     path=Path("run"), config={"data": {"name": "mnist_5k"}, "model": {"head": "isomax"}},
     ...     metrics=[{"epoch": e, "split": "train", "loss": 2.0 / e} for e in (1.0, 2.0)])
     >>> figure = training_curves([run])
     >>> [axes.get_title(loc="left") for axes in figure.axes]
     ['loss', 'accuracy, %', 'mean entropy, nats']
-    >>> figure.axes[0].lines[0].get_ydata().tolist()
-    [2.0, 1.0]
   """
   if not any(run.metrics for run in runs):
     raise ValueError(f"runs must hold a training log, got {[str(run.path) for run in runs]}")
@@ -237,21 +206,17 @@ def training_curves(runs: Sequence[Results]) -> Figure:
   # Losses fall by orders of magnitude; a logarithm of zero would hide the curve.
   if losses and np.nanmin(losses) > 0:
     panels[0].set_yscale("log")
-  # The first epochs would take the axis from the rest.
+  # Without the lowest, which are of the first epochs.
   if accuracies:
     panels[1].set_ylim(10 * np.floor(np.nanquantile(accuracies, 0.05) / 10), 100.5)
   classes = {len(run.decision["class_names"]) for run in runs if run.decision is not None}
   if len(classes) == 1:
     _panels.mark_maximum_entropy(panels[2], classes.pop())
-  heads = dict.fromkeys(run.head for run in runs)
-  style.legend(
-    figure,
-    [
-      *(Patch(color=style.head_colour(head), label=HEADS.label(head)) for head in heads),
-      Line2D([], [], color=style.INK, linewidth=1.2, label="training"),
-      Line2D([], [], color=style.INK, linewidth=1.2, linestyle=style.DASHED, label="validation"),
-    ],
-  )
+  heads = unique(run.head for run in runs)
+  keys = [Patch(color=style.head_colour(head), label=HEADS.label(head)) for head in heads]
+  for label, dashes in (("training", "-"), ("validation", style.DASHED)):
+    keys.append(Line2D([], [], color=style.INK, linewidth=1.2, linestyle=dashes, label=label))
+  style.legend(figure, keys)
   return figure
 
 
@@ -279,8 +244,8 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
 
 
 def _unknown_names(runs: Sequence[Results]) -> list[str]:
-  """Return the names of all unknown sets, those that are alike in every split once."""
-  names = list(dict.fromkeys(run.unknown(name) for run in runs for name in run.out_sets))
+  """Return the names of all unknown sets, which splits share."""
+  names = unique(run.unknown(name) for run in runs for name in run.out_sets)
   if not names:
     paths = [str(run.path) for run in runs]
     raise ValueError(f"runs must hold scores of an unknown set, got {paths}")
@@ -291,15 +256,12 @@ def _methods(
   runs: Sequence[Results], detector: str | None
 ) -> dict[tuple[str, str, str], list[Results]]:
   """Return the scored runs of each head, detector and objective; None is each run's own."""
-  methods = collections.defaultdict(list)
-  for run in runs:
-    if run.out_sets:
-      methods[run.head, detector or run.detector, run.objective].append(run)
-  return dict(methods)
+  scored = [run for run in runs if run.out_sets]
+  return grouped(scored, lambda run: (run.head, detector or run.detector, run.objective))
 
 
 def _pairs(runs: Sequence[Results], detector: str, name: str) -> _panels.Pairs:
-  """Return each run's scores of known images and of those of an unknown set."""
+  """Return each run's scores of known images and of an unknown set's."""
   return [
     (run.scores_of(detector, TEST), run.scores_of(detector, out_set))
     for run in runs

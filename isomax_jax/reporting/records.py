@@ -105,12 +105,12 @@ class Record:
 
   @property
   def known(self) -> str:
-    """The known set without its classes: the same in every split of one set."""
+    """Name of the known set without its classes, the same in every split."""
     return self.in_set.partition(":")[0]
 
   @property
   def unknown(self) -> str | None:
-    """The unknown set under a name that is the same in every split; see `unknown_name`."""
+    """Name of the unknown set, the same in every split; see `unknown_name`."""
     return None if self.out_set is None else unknown_name(self.in_set, self.out_set)
 
 
@@ -125,34 +125,19 @@ _FIELD_TYPES: dict[Any, tuple[type, ...]] = {
 
 
 def unknown_name(in_set: str, out_set: str) -> str:
-  """Name an out-set so that splits of one set can be averaged.
-
-  Example:
-    >>> unknown_name("mnist_5k:0-7", "mnist_5k:8,9"), unknown_name("mnist_5k:0-7", "letters")
-    ('mnist_5k, other classes', 'letters')
-  """
+  """Name an out-set alike in every split: ``"NAME, other classes"`` if it is of the known set."""
   name = in_set.partition(":")[0]
   return f"{name}, other classes" if out_set.startswith(f"{name}:") else out_set
 
 
 def network_name(head: str, objective: str = "classification") -> str:
-  """Name a head for tables and figures, with its objective unless that is plain classification.
-
-  Example:
-    >>> network_name("isomax"), network_name("softmax", "acet")
-    ('IsoMax', 'SoftMax (ACET)')
-  """
+  """Name a head and its objective for tables and figures: ``"IsoMax"``, ``"SoftMax (ACET)"``."""
   name = HEADS.label(head)
   return name if objective == "classification" else f"{name} ({OBJECTIVES.label(objective)})"
 
 
 def method_name(head: str, detector: str, objective: str = "classification") -> str:
-  """Name a head with a detector for tables and figures; see :func:`network_name`.
-
-  Example:
-    >>> method_name("isomax", "entropic_score")
-    'IsoMax+ES'
-  """
+  """Name a head, its objective and a detector for tables and figures: ``"IsoMax+ES"``."""
   return f"{network_name(head, objective)}+{DETECTORS.label(detector)}"
 
 

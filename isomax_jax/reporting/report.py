@@ -85,10 +85,7 @@ def _heading(title: str, runs: Sequence[Results]) -> list[str]:
 def _section(
   title: str, runs: Sequence[Results], get: Callable[[Results], Any], what: str, command: str
 ) -> tuple[list[str], list[Results]]:
-  """Return a section's heading, with a note on runs that lack its data, and the runs that have it.
-
-  The note says what is lacking and which command makes it.
-  """
+  """Return a heading, with a note on what runs lack and the command that makes it; the others."""
   pieces = [_html.element("h2", title)]
   lacking = [run for run in runs if not get(run)]
   if lacking:

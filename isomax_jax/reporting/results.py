@@ -87,7 +87,7 @@ class Results:
     Raises:
       ValueError: If the run has no such scores.
     """
-    key = f"{self.detector if detector is None else detector}|{set_name}"
+    key = f"{detector or self.detector}|{set_name}"
     if key not in self.scores:
       known = ", ".join(self.scores) or "none"
       raise ValueError(f"{self.path}: no scores {key!r}; known: {known}")
@@ -141,10 +141,14 @@ def read_results(path: str | os.PathLike[str]) -> Results:
   def optional(name, read, default):
     return read(path / name) if (path / name).is_file() else default
 
+  config = _read_config(path / "config.json")
+  environment = optional("environment.json", read_json, {})
+  with naming(path / "environment.json"):
+    _check_types(environment, {"device": str | None, "git_commit": str | None})
   return Results(
     path=path,
-    config=_read_config(path / "config.json"),
-    environment=optional("environment.json", _read_environment, {}),
+    config=config,
+    environment=environment,
     metrics=optional("metrics.jsonl", _read_metrics, []),
     decision=optional("decision.json", read_decision, None),
     scores=optional("scores.npz", _read_scores, {}),
@@ -170,13 +174,6 @@ def _read_config(path: Path) -> dict[str, Any]:
     # Older configs have no objective.
     _check_types({"objective": {}, **config}, {"objective": dict, "objective.name": str | None})
   return config
-
-
-def _read_environment(path: Path) -> dict[str, Any]:
-  environment = read_json(path)
-  with naming(path):
-    _check_types(environment, {"device": str | None, "git_commit": str | None})
-  return environment
 
 
 def _read_metrics(path: Path) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""The look that all figures share: colours, letters, axes, and the bytes of a file."""
+"""Style of all figures: colours, text, axes, and how they become files."""
 
 import io
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from isomax_jax.heads import HEADS, HeadEntry
 
-# Okabe and Ito's colours: told apart under every common colour blindness.
+# Okabe and Ito's colours, distinct under every common colour blindness.
 INK, RULE = "#24292f", "#d0d7de"
 KNOWN, UNKNOWN = "#0072b2", "#d55e00"
 OTHER_HEAD = HeadEntry._field_defaults["colour"]
@@ -27,7 +27,7 @@ def head_colour(head: str) -> str:
 
 
 def plain(text: str) -> str:
-  """Return text of which Matplotlib takes no dollar sign for mathematics."""
+  """Return text with its dollar signs escaped, so that Matplotlib takes none for mathematics."""
   return text.replace("$", r"\$")
 
 
@@ -39,7 +39,7 @@ def make_figure(*, width: float, height: float) -> Figure:
 
 
 def panel(axes: Axes, title: str, *, color: str) -> None:
-  """Give axes their title and strip them of what carries nothing."""
+  """Give axes their title, and remove lines that carry no information."""
   axes.set_title(plain(title), loc="left", color=color, fontsize=9.5, pad=4)
   axes.spines[["top", "right"]].set_visible(False)
   axes.spines[["left", "bottom"]].set_color(RULE)
@@ -47,7 +47,7 @@ def panel(axes: Axes, title: str, *, color: str) -> None:
 
 
 def legend(figure: Figure, handles: Sequence[Artist], *, fontsize: float = 9) -> None:
-  """Put one line of keys above the panels."""
+  """Put a legend of one line above the panels."""
   figure.legend(
     handles=handles, loc="outside upper left", ncols=len(handles), frameon=False,
     fontsize=fontsize, labelcolor=INK, handlelength=1.6, columnspacing=1.6, handletextpad=0.6,
