@@ -35,10 +35,13 @@ def roc_curves(scores: Mapping[str, np.ndarray]) -> Figure:
   shown = [name for name in detectors if looks[name]["color"] != _OTHERS]
   figure, panels = _panels.roc_panels(out_sets, margin=0.7, height=2.6)
   for out_set, axes in panels.items():
+    pairs = {name: (scores[f"{name}|{TEST}"], scores[f"{name}|{out_set}"]) for name in detectors}
     for name in reversed(detectors):
-      pair = scores[f"{name}|{TEST}"], scores[f"{name}|{out_set}"]
-      axes.plot(*_panels.roc(*pair), **looks[name])
-    _write_numbers(axes, scores, out_set, {name: looks[name]["color"] for name in shown})
+      axes.plot(*_panels.roc(*pairs[name]), **looks[name])
+    text = _panels.corner_text(axes, fontsize=8)
+    for row, name in enumerate(reversed(shown)):
+      words = f"{DETECTORS.label(name)} {100 * auroc(*pairs[name]):.1f}"
+      axes.text(0.99, 0.03 + 0.085 * row, words, color=looks[name]["color"], **text)
     axes.axhline(0.95, color=style.RULE, linewidth=0.8, zorder=0)
   others = len(detectors) - len(shown)
   handles = [Line2D([], [], label=DETECTORS.label(name), **looks[name]) for name in shown]
@@ -87,17 +90,6 @@ def _draw_small_histogram(
   axes.spines["bottom"].set_color(style.RULE)
   number = f"{100 * auroc(known, unknown):.1f}"
   axes.text(0.01, 0.95, number, transform=axes.transAxes, va="top", **style.LABEL)
-
-
-def _write_numbers(
-  axes: Axes, scores: Mapping[str, np.ndarray], out_set: str, colours: Mapping[str, str]
-) -> None:
-  text = _panels.corner_text(axes, fontsize=8)
-  for row, (name, colour) in enumerate(reversed(colours.items())):
-    number = 100 * auroc(scores[f"{name}|{TEST}"], scores[f"{name}|{out_set}"])
-    axes.text(
-      0.99, 0.03 + 0.085 * row, f"{DETECTORS.label(name)} {number:.1f}", color=colour, **text
-    )
 
 
 def _ranked(scores: Mapping[str, np.ndarray]) -> tuple[Sequence[str], Sequence[str]]:

@@ -125,7 +125,7 @@ _FIELD_TYPES: dict[Any, tuple[type, ...]] = {
 
 
 def unknown_name(in_set: str, out_set: str) -> str:
-  """Name an out-set alike in every split: ``"NAME, other classes"`` if it is of the known set."""
+  """Name an out-set, alike in all splits: ``"NAME, other classes"`` if it is of the known set."""
   name = in_set.partition(":")[0]
   return f"{name}, other classes" if out_set.startswith(f"{name}:") else out_set
 

@@ -23,9 +23,8 @@ def write_report(run_dirs: Sequence[str | os.PathLike[str]], path: str | os.Path
   """Write a report of runs: one HTML file that needs no other file and no network.
 
   It holds the results (mean over the runs and each run), thresholds, calibration, score histograms,
-  ROC curves, training curves, example images and the settings. Runs of one split and seed are side
-  by side. What a run lacks so far is named with the command that makes it; a run without a
-  calibration is left out there.
+  ROC curves, training curves, example images and settings. Runs of one split and seed are side by
+  side. What a run lacks so far is named with the command that makes it, but for calibration.
 
   Args:
     run_dirs: Run directories.
