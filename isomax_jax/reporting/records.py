@@ -211,7 +211,7 @@ class Summary(NamedTuple):
   n: int
 
   def text(self, *, factor: float = 100, digits: int = 1) -> str:
-    """Return mean ± standard deviation, in percent by default; the mean alone of one value."""
+    """Return mean ± standard deviation, by default in percent; of a single value, the mean."""
     mean, std = (f"{factor * value:.{digits}f}" for value in (self.mean, self.std))
     return f"{mean} ± {std}" if self.n > 1 else mean
 
@@ -263,14 +263,13 @@ def summarize(
   groups = collections.defaultdict(list)
   for record in cells.values():
     groups[tuple(getattr(record, name) for name in by)].append(record)
+  summaries = {}
   for key, group in groups.items():
     for name in _CONSTANT:
-      values = sorted({str(getattr(record, name)) for record in group})
-      if len(values) > 1:
-        raise ValueError(f"records of {key} differ in {name}: {', '.join(values)}; add it to by")
-  return {key: _summary([record.value for record in group]) for key, group in groups.items()}
-
-
-def _summary(values: Sequence[float]) -> Summary:
-  std = statistics.stdev(values) if len(values) > 1 else math.nan
-  return Summary(statistics.fmean(values), std, len(values))
+      different = sorted({str(getattr(record, name)) for record in group})
+      if len(different) > 1:
+        raise ValueError(f"records of {key} differ in {name}: {', '.join(different)}; add it to by")
+    values = [record.value for record in group]
+    std = statistics.stdev(values) if len(values) > 1 else math.nan
+    summaries[key] = Summary(statistics.fmean(values), std, len(values))
+  return summaries
