@@ -1,24 +1,19 @@
-"""The configuration of a run: frozen dataclasses, checked as they are made.
+"""The configuration of a run: frozen dataclasses that check their values.
 
-``data``, ``model``, ``objective``, ``optim`` and ``seed`` decide what comes out; ``run`` only how
-it is computed, so a run may be resumed with another ``run`` but not with other others.
+``data``, ``model``, ``objective``, ``optim`` and ``seed`` determine the result, ``run`` only how it
+is computed: a run may be resumed with another ``run``, but the rest must be the same.
 """
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any, Literal, TypeVar, get_type_hints
+from typing import Any, Literal, get_type_hints
 
 from isomax_jax import _checks
 from isomax_jax.heads import HEADS
 from isomax_jax.models import MODELS
 from isomax_jax.models.registry import check_zero_init_residual
-from isomax_jax.training.objectives import (
-  Classification,
-  ObjectiveConfig,
-  create_objective_config,
-)
-
-T = TypeVar("T")
+from isomax_jax.training.objectives.base import ObjectiveConfig
+from isomax_jax.training.objectives.classification import Classification
+from isomax_jax.training.objectives.registry import create_objective_config
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -175,65 +170,49 @@ def to_json(config: TrainConfig) -> dict[str, Any]:
 
 
 def from_json(values: dict[str, Any]) -> TrainConfig:
-  """Make a config from what :func:`to_json` gave.
+  """Make a config from what :func:`to_json` returned.
 
-  An objective may hold the options of all others, at their defaults, as older ones do.
+  The objective may hold the options of all others at their defaults, as in older configs.
 
   Raises:
-    ValueError: If a section or an option is unknown or a value does not pass its check.
+    ValueError: If a section or an option is unknown, or a value does not pass its check.
 
   Example:
     >>> from_json({"model": {"head": "softmax"}}).model.entropic_scale
     1.0
   """
-  sections = {
-    "data": _from_fields(DataConfig),
-    "model": _from_fields(ModelConfig),
-    "objective": _objective,
-    "optim": _from_fields(OptimConfig),
-    "run": _from_fields(RunConfig),
-  }
+  types = get_type_hints(TrainConfig)
   arguments = {
-    name: _section(name, value, sections[name]) if name in sections else value
+    name: _read(name, value, types[name]) if dataclasses.is_dataclass(types.get(name)) else value
     for name, value in values.items()
   }
-  return _section("config", arguments, _from_fields(TrainConfig))
+  return _read("config", arguments, TrainConfig)
 
 
-def _section(name: str, values: Any, make: Callable[..., T]) -> T:
+def _read(name: str, values: Any, cls: type) -> Any:
+  """Make a section from its values, and check their types."""
   if not isinstance(values, dict):
     raise ValueError(f"{name} must be an object, got {values!r}")
   values = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
   try:
-    section = make(name, values)
+    if cls is ObjectiveConfig:
+      objective = values.pop("name", Classification.name)
+      _checks.typed("objective.name", objective, str)
+      section = create_objective_config(objective, values)
+    else:
+      known = [field.name for field in dataclasses.fields(cls)]
+      unknown = sorted(set(values) - set(known))
+      if unknown:
+        raise ValueError(
+          f"unknown options in {name}: {', '.join(unknown)}; known: {', '.join(known)}"
+        )
+      section = cls(**values)
   except TypeError as error:
     raise ValueError(f"{name} holds a value of the wrong type: {error}") from error
   expected = get_type_hints(type(section))
   for field in dataclasses.fields(section):
     _checks.typed(f"{name}.{field.name}", getattr(section, field.name), expected[field.name])
   return section
-
-
-def _from_fields(cls: type[T]) -> Callable[[str, dict[str, Any]], T]:
-  """Return the function of a section's name and values to an instance of its class."""
-  fields = [field.name for field in dataclasses.fields(cls)]
-
-  def make(name: str, values: dict[str, Any]) -> T:
-    unknown = sorted(set(values) - set(fields))
-    if unknown:
-      raise ValueError(
-        f"unknown options in {name}: {', '.join(unknown)}; known: {', '.join(fields)}"
-      )
-    return cls(**values)
-
-  return make
-
-
-def _objective(name: str, values: dict[str, Any]) -> ObjectiveConfig:
-  del name
-  options = {"name": Classification.name, **values}
-  _checks.typed("objective.name", options["name"], str)
-  return create_objective_config(options.pop("name"), options)
 
 
 def differences(config: TrainConfig, other: TrainConfig) -> list[str]:
@@ -247,7 +226,7 @@ def differences(config: TrainConfig, other: TrainConfig) -> list[str]:
   ours, theirs = to_json(config), to_json(other)
   for section in ("data", "model", "objective", "optim"):
     for option, a in ours[section].items():
-      # Of two objectives that differ, the names say it.
+      # Options that only one of two objectives has are left out: their names differ already.
       if option in theirs[section] and a != (b := theirs[section][option]):
         lines.append(f"{section}.{option}: {a!r} != {b!r}")
   if config.seed != other.seed:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from isomax_jax import scores
-from isomax_jax.training.objectives import Network, Objective
+from isomax_jax.training.objectives.base import Network, Objective
 from isomax_jax.training.state import TrainState
 from isomax_jax.typing import Batch, Outputs
 

@@ -1,8 +1,8 @@
 """Mosaics of four images, for fractional probability regularisation.
 
-Of each eight rows of a batch that follow each other, the first four stay as they are and the last
-four become mosaics of each other. DisMax's authors keep the first half of the whole batch; groups
-give the same mixture, and the same numbers however a batch is spread over devices.
+Of every eight consecutive rows of a batch, the first four stay as they are and the last four become
+mosaics of each other. DisMax's authors keep the first half of the whole batch; groups give the same
+mixture, and the same numbers however a batch is spread over devices.
 """
 
 import jax
@@ -22,19 +22,8 @@ def make_mosaics(
 ) -> Num[Array, "batch height width channels"]:
   """Turn half of a batch, which must be in random order, into mosaics.
 
-  A mosaic keeps its top left quadrant and gets its bottom left one from the row before, its top
-  right one from the second before and its bottom right one from the third before, in a circle of
-  the four.
-
-  Args:
-    images: Images, shape ``[batch, height, width, channels]``, any dtype; the batch a multiple of
-      eight.
-
-  Returns:
-    Images and mosaics, of the same shape and dtype.
-
-  Raises:
-    ValueError: If the batch is no multiple of eight.
+  Each of four rows keeps its top left quadrant; its bottom left, top right and bottom right ones
+  come from the first, second and third row before it, cyclically.
 
   Example:
     >>> images = jnp.broadcast_to(jnp.arange(8).reshape(8, 1, 1, 1), (8, 2, 2, 1))
@@ -60,23 +49,10 @@ def make_mosaics(
 
 
 def mosaic_targets(labels: Labels, *, num_classes: int) -> Float[Array, "batch classes"]:
-  """Return what the rows of a batch with mosaics should be called.
+  """Return the target distributions of :func:`make_mosaics`, from the labels before it.
 
-  Args:
-    labels: Labels of the images that went into it, shape ``[batch]``, integer.
-    num_classes: Number of classes.
-
-  Returns:
-    Distributions, shape ``[batch, classes]``, float32: all to the label of an image, a quarter to
-    the label of each quadrant of a mosaic; NaN where one of its labels is out of range.
-
-  Raises:
-    ValueError: If the batch is no multiple of eight.
-
-  Example:
-    >>> targets = mosaic_targets(jnp.array([0, 1, 0, 1, 0, 1, 1, 1]), num_classes=2)
-    >>> print(targets[0], targets[-1])
-    [1. 0.] [0.25 0.75]
+  All to the label of an image, a quarter to that of each quadrant of a mosaic; NaN where a label is
+  out of range.
   """
   in_range = (labels >= 0) & (labels < num_classes)
   known = jnp.where(in_range[:, None], jax.nn.one_hot(labels, num_classes), jnp.nan)
@@ -87,18 +63,7 @@ def mosaic_targets(labels: Labels, *, num_classes: int) -> Float[Array, "batch c
 
 
 def is_plain(batch: int) -> np.ndarray:
-  """Tell which rows of a batch :func:`make_mosaics` leaves as they are.
-
-  Args:
-    batch: Number of rows, a multiple of eight.
-
-  Returns:
-    Booleans, shape ``[batch]``.
-
-  Example:
-    >>> is_plain(8).astype(int).tolist()
-    [1, 1, 1, 1, 0, 0, 0, 0]
-  """
+  """Return which rows of a batch :func:`make_mosaics` leaves as they are, booleans ``[batch]``."""
   return np.arange(batch) % GROUP < _PLAIN
 
 

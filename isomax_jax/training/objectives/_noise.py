@@ -1,4 +1,4 @@
-"""Noise images for adversarial confidence: smooth, so that a network finds them hard."""
+"""Low-frequency noise images, the seeds of ACET's search."""
 
 import jax
 import jax.numpy as jnp
@@ -7,7 +7,7 @@ import numpy as np
 from isomax_jax import _checks
 from isomax_jax.typing import Batch
 
-# In deviations of the widest filter: the authors' 7 pixels for 2.5.
+# The filter's radius in deviations of the widest: the authors' 7 pixels for 2.5.
 _REACH = 3
 
 
@@ -16,16 +16,16 @@ def low_frequency_noise(
 ) -> jax.Array:
   r"""Make a noise image for each image of a batch, as ACET's authors do.
 
-  At even positions of the global batch, the image with its pixels shuffled, channels together; at
-  odd ones, uniform noise. Then
+  From :math:`x`, the image with its pixels shuffled, channels together, at even positions of the
+  global batch, and uniform noise at odd ones, it is
 
   .. math::
     z = G_\sigma * x, \quad \sigma \sim U(\sigma_0, \sigma_1), \qquad
     \frac{z - \min z}{\max z - \min z}
 
-  with a Gaussian filter :math:`G_\sigma` that sees the image mirrored at its edges, and extremes
-  over pixels and channels. The authors draw one :math:`\sigma` a batch; here every image has its
-  own. A flat image, which they divide by zero, stays in [0, 1].
+  with a Gaussian filter :math:`G_\sigma`, the image mirrored at its edges, and extremes over pixels
+  and channels. The authors draw one :math:`\sigma` a batch; here every image has its own. A flat
+  image, for which they divide by zero, stays in [0, 1].
 
   Args:
     key: Random key, the same on every device.
@@ -70,32 +70,19 @@ def low_frequency_noise(
 
 
 def blur(image: jax.Array, sigma: jax.Array, *, radius: int) -> jax.Array:
-  """Filter an image by a Gaussian, the image mirrored at its edges.
-
-  Args:
-    image: Image, shape ``[height, width, channels]``.
-    sigma: Deviation in pixels; may be traced.
-    radius: How far the filter reaches, in pixels.
-
-  Returns:
-    The filtered image.
-
-  Example:
-    >>> float(blur(jnp.ones((4, 4, 1)), 2.0, radius=6)[0, 0, 0].round(5))
-    1.0
-  """
+  """Apply a Gaussian filter to ``[height, width, channels]``, mirrored at the edges."""
   weights = jax.nn.softmax(-0.5 * jnp.square(jnp.arange(-radius, radius + 1) / sigma))
   rows, columns = (jnp.tensordot(weights, _shifts(size, radius), 1) for size in image.shape[:2])
   return jnp.einsum("ij,kl,jlc->ikc", rows, columns, image, precision="highest")
 
 
 def _shifts(size: int, radius: int) -> np.ndarray:
-  """Return the matrices that move a mirrored line by each offset, ``[offsets, size, size]``."""
+  """Return the matrices that shift a mirrored line by each offset, ``[offsets, size, size]``."""
   mirrored = np.eye(size, dtype=np.float32)[np.pad(np.arange(size), radius, mode="symmetric")]
   return np.stack([mirrored[start : start + size] for start in range(2 * radius + 1)])
 
 
 def _stretch(image: jax.Array) -> jax.Array:
-  """Move the least pixel to 0 and the largest to 1."""
+  """Scale pixels so that the least is 0 and the largest 1."""
   low, high = jnp.min(image), jnp.max(image)
   return (image - low) / jnp.where(high > low, high - low, 1)

@@ -1,4 +1,4 @@
-"""ACET: noise that has been driven to confidence should have none."""
+"""ACET: adversarial confidence-enhanced training on noise."""
 
 import dataclasses
 from collections.abc import Callable
@@ -23,7 +23,7 @@ from isomax_jax.typing import Batch, Outputs, Preprocessing
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Acet(ObjectiveConfig):
-  """Classification, and no confidence in noise that was made to get it."""
+  """Classification, and low confidence in adversarial noise."""
 
   name: ClassVar[str] = "acet"
   label: ClassVar[str] = "ACET"
@@ -62,7 +62,7 @@ def adversarial_confidence(
   epsilon: float = 0.3,
   steps: int = 40,
 ) -> Objective:
-  r"""Make the objective of ACET: noise that has been driven to confidence should have none.
+  r"""Make the objective of ACET: low confidence in noise that maximises it.
 
   The mean over the batch of the cross-entropy, plus that over as many noise images of
 
@@ -70,11 +70,11 @@ def adversarial_confidence(
     \max_{\lVert u - z \rVert_\infty \le \epsilon} \,
     \max_j \log \operatorname{softmax}(E_s L(u))_j
 
-  where the outer maximum is sought by projected gradient ascent over pixels of [0, 1], from a
-  random start, by the sign of the gradient, in steps of epsilon over their number; the best point
-  counts. The search uses BatchNorm's running statistics; known images and noise then share one
-  forward pass of training, as the authors' do. Their code weights both sums by all images
-  together, which is the same up to a factor of two.
+  where the outer maximum is sought by projected signed gradient ascent over pixels of [0, 1], from
+  a random start, in steps of ``epsilon / steps``; the best point counts. The search uses
+  BatchNorm's running statistics; known images and noise then share one forward pass of training,
+  as in the authors' code. That divides both sums by the number of all images together, which is
+  the same up to a factor of two.
 
   Args:
     prepare: Augments and normalises known images.
@@ -83,9 +83,6 @@ def adversarial_confidence(
     entropic_scale: The paper's :math:`E_s`; 1 for a softmax head.
     epsilon: Largest change of a pixel; the default is the authors'.
     steps: Steps of the search; the default is their paper's (their code's is 5).
-
-  Returns:
-    The objective.
 
   Example:
     >>> objective = adversarial_confidence(
@@ -138,35 +135,22 @@ def maximize(
   epsilon: float,
   steps: int,
 ) -> jax.Array:
-  """Seek each image's maximum of a function near its seed, by projected signed gradient ascent.
+  """Return the best image near each seed, the seed included, by projected signed gradient ascent.
 
-  Args:
-    function: Images, pixels of [0, 1], to values, shape ``[batch]``, each of its own image.
-    seeds: Images, shape ``[batch, height, width, channels]``.
-    start: Where the search starts; it is moved into what is allowed.
-    epsilon: Largest difference from the seed, pixel by pixel.
-    steps: Number of steps, each of ``epsilon / steps``.
-
-  Returns:
-    The best image of each search, its seed included. No gradient flows through it.
-
-  Example:
-    >>> seeds = jnp.full((1, 1, 1, 1), 0.5)
-    >>> best = maximize(lambda x: x.sum((1, 2, 3)), seeds, start=seeds, epsilon=0.2, steps=4)
-    >>> round(float(best[0, 0, 0, 0]), 4)
-    0.7
+  ``function`` maps images, pixels of [0, 1], to one value each. The search stays within ``epsilon``
+  of the seed; ``start`` is clipped to that. No gradient flows through the result.
   """
   low, high = jnp.maximum(seeds - epsilon, 0), jnp.minimum(seeds + epsilon, 1)
 
   def better(images, values, best, best_values):
     improved = values > best_values
-    shape = (-1, *(1,) * (images.ndim - 1))
-    best = jnp.where(improved.reshape(shape), images, best)
+    best = jax.vmap(jnp.where)(improved, images, best)
     return best, jnp.where(improved, values, best_values)
 
   def climb(_, carry):
     images, best, best_values = carry
-    values, gradient = _value_and_gradient(function, images)
+    values, pullback = jax.vjp(function, images)
+    (gradient,) = pullback(jnp.ones_like(values))  # Of each image's value by its own pixels.
     best, best_values = better(images, values, best, best_values)
     images = jnp.clip(images + epsilon / steps * jnp.sign(gradient), low, high)
     return images, best, best_values
@@ -177,16 +161,10 @@ def maximize(
   return jax.lax.stop_gradient(best)
 
 
-def _value_and_gradient(function, images):
-  """Return each image's value and its gradient by its own pixels."""
-  values, pullback = jax.vjp(function, images)
-  return values, pullback(jnp.ones_like(values))[0]
-
-
 def _random_start(
   key: jax.Array, positions: jax.Array, shape: tuple[int, ...], epsilon: float
 ) -> jax.Array:
-  """Draw changes of a random size for each image, by its position in the global batch."""
+  """Draw uniform changes, of a random magnitude for each position in the global batch."""
 
   def draw(position):
     size_key, pixel_key = jax.random.split(jax.random.fold_in(key, position))

@@ -1,4 +1,4 @@
-"""What an objective is: a function of a network, a random key and a batch, and its options."""
+"""The interface of an objective: a function of network, random key and batch, and its options."""
 
 import abc
 import dataclasses
@@ -27,12 +27,12 @@ class Network(NamedTuple):
 
 
 class Losses(NamedTuple):
-  """What an objective gives for a batch.
+  """What an objective returns for a batch.
 
   Attributes:
     values: Losses, shape ``[examples]``; their mean is minimised.
-    logits: Logits of labelled images as they are, shape ``[labelled, classes]``: what accuracy
-      and entropy are measured on.
+    logits: Logits of the unmixed labelled images, shape ``[labelled, classes]``, for accuracy and
+      entropy.
     labels: Their labels, shape ``[labelled]``.
     batch_stats: The new running statistics.
   """
@@ -46,23 +46,22 @@ class Losses(NamedTuple):
 Objective = Callable[[Network, jax.Array, Batch], Losses]
 
 APART = 2**32 - 1
-"""What keys are folded with that draw for examples which are not the batch's own. Those fold the
-key with their positions, which never get so high."""
+"""Folded into the key of draws that are not the batch's own: no position, which those fold in, is
+as high."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ObjectiveConfig(abc.ABC):
-  """What training minimises, and its options; each objective has a class of its own.
+  """The options of an objective: each objective has a subclass.
 
-  Its fields are the options, which have defaults, docstrings, and names that no other objective
-  has an option of.
+  Its fields are the options, each with a default, a docstring, and a name that no other objective
+  uses.
 
   Attributes:
-    name: What configs and records call it.
-    label: What tables and figures call it.
+    name: Name in configs and records.
+    label: Name in tables and figures.
     rows: What a device's share of a batch must be a multiple of.
-    outliers: Reference of the set whose images batches carry as outliers; None where they carry
-      none.
+    outliers: Reference of the set whose images batches carry as outliers; None for none.
   """
 
   name: ClassVar[str]

@@ -1,4 +1,4 @@
-"""Plain classification: the scaled cross-entropy."""
+"""The classification objective: scaled cross-entropy."""
 
 import dataclasses
 from typing import ClassVar
@@ -12,7 +12,7 @@ from isomax_jax.typing import Batch, Preprocessing
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Classification(ObjectiveConfig):
-  """The scaled cross-entropy of the labels; no options."""
+  """The scaled cross-entropy; no options."""
 
   name: ClassVar[str] = "classification"
   label: ClassVar[str] = "classification"
@@ -28,9 +28,6 @@ def classification(prepare: Prepare, *, entropic_scale: float) -> Objective:
   Args:
     prepare: Augments and normalises.
     entropic_scale: The paper's :math:`E_s`; 1 for a softmax head.
-
-  Returns:
-    The objective.
 
   Example:
     >>> import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""DisMax's objective: mosaics of four images, a quarter of the probability to each label."""
+"""DisMax's objective: fractional probability regularisation."""
 
 import dataclasses
 from typing import ClassVar
@@ -13,7 +13,7 @@ from isomax_jax.typing import Batch, Preprocessing
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FractionalProbability(ObjectiveConfig):
-  """Half of a batch as it is, half as mosaics of four images, as DisMax trains; no options."""
+  """Fractional probability regularisation, as DisMax trains; no options."""
 
   name: ClassVar[str] = "fractional_probability"
   label: ClassVar[str] = "fractional probability"
@@ -27,15 +27,15 @@ class FractionalProbability(ObjectiveConfig):
 def fractional_probability(prepare: Prepare, *, entropic_scale: float) -> Objective:
   """Make DisMax's objective: half of the batch as it is, half as mosaics of four images.
 
-  The loss is the scaled divergence from what an image or a mosaic should be called; accuracy is
-  measured where there is one label.
+  The loss is the scaled divergence from the targets: all to the label of an image, a quarter to
+  that of each quadrant of a mosaic. Accuracy is measured on the images without mosaics.
 
   Args:
     prepare: Augments and normalises.
     entropic_scale: The paper's :math:`E_s`.
 
   Returns:
-    The objective. Each device's part of the batch must be a multiple of eight.
+    The objective. Each device's share of the batch must be a multiple of eight.
 
   Example:
     >>> import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Outlier exposure: images of a set of outliers should get equal probabilities."""
+"""Outlier exposure: training towards uniform probabilities on a set of outliers."""
 
 import dataclasses
 from typing import ClassVar
@@ -21,7 +21,7 @@ from isomax_jax.typing import Batch, Preprocessing
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class OutlierExposure(ObjectiveConfig):
-  """Classification, and equal probabilities for images of another set."""
+  """Classification, and uniform probabilities for images of another set."""
 
   name: ClassVar[str] = "outlier_exposure"
   label: ClassVar[str] = "outlier exposure"
@@ -44,10 +44,10 @@ class OutlierExposure(ObjectiveConfig):
 
 
 def exposure(prepare: Prepare, *, entropic_scale: float, weight: float = 0.5) -> Objective:
-  """Make the objective of outlier exposure: outliers should get equal probabilities.
+  """Make the objective of outlier exposure: uniform probabilities for outliers.
 
-  The network sees known images and outliers in one forward pass, as its authors' does, so
-  BatchNorm's statistics are of both.
+  Known images and outliers share one forward pass, as in the authors' code, and so BatchNorm's
+  statistics.
 
   Args:
     prepare: Augments and normalises; outliers too.
@@ -55,7 +55,7 @@ def exposure(prepare: Prepare, *, entropic_scale: float, weight: float = 0.5) ->
     weight: Weight of the outliers' mean loss; the default is the authors'.
 
   Returns:
-    The objective, of batches that have outliers.
+    The objective, for batches with outliers.
 
   Example:
     >>> from isomax_jax.typing import Outputs

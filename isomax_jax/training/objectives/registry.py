@@ -1,4 +1,4 @@
-"""The objectives: one class each, which is all that the rest of the library knows of one."""
+"""The registry of objectives: to the rest of the library, an objective is its class."""
 
 import dataclasses
 import inspect
@@ -28,7 +28,7 @@ class Objectives(Registry[type[ObjectiveConfig]]):
     for option, field in _options(entry).items():
       if field.default is dataclasses.MISSING:
         raise ValueError(f"objective {entry.name!r}: option {option!r} must have a default")
-    for option, owner in owners(self.values()).items():
+    for option, owner in _owners(self.values()).items():
       if owner is not entry and option in _options(entry):
         raise ValueError(
           f"objective {entry.name!r}: {owner.name} has an option {option!r} already; choose "
@@ -39,7 +39,7 @@ class Objectives(Registry[type[ObjectiveConfig]]):
 
 OBJECTIVES = Objectives(
   "objective",
-  "isomax_jax.training.objectives:OBJECTIVES",
+  "isomax_jax.training:OBJECTIVES",
   [Classification, FractionalProbability, OutlierExposure, Acet],
 )
 """Objectives by name; ``OBJECTIVES.register(...)`` adds a class."""
@@ -48,21 +48,19 @@ OBJECTIVES = Objectives(
 def create_objective_config(
   name: str = Classification.name, options: Mapping[str, Any] | None = None
 ) -> ObjectiveConfig:
-  """Create the config of an objective from values of its options, and maybe of others'.
-
-  An option belongs to one objective. With another it may be there, as in a config that holds all
-  options, but only at its default.
+  """Create the config of an objective.
 
   Args:
     name: A key of ``OBJECTIVES``.
-    options: Values by the options' names.
+    options: Values by the options' names. Those of other objectives may be among them, at their
+      defaults.
 
   Returns:
     The config, an instance of the objective's class.
 
   Raises:
-    ValueError: If the name or an option is unknown, one is not at its default and another
-      objective's, or a value does not pass its check.
+    ValueError: If the name or an option is unknown, another objective's option is not at its
+      default, or a value does not pass its check.
 
   Example:
     >>> create_objective_config("acet", {"steps": 5})
@@ -70,7 +68,7 @@ def create_objective_config(
   """
   config = OBJECTIVES.find(name, argument="objective.name")
   options = dict(options or {})
-  known = owners(OBJECTIVES.values())
+  known = _owners(OBJECTIVES.values())
   unknown = sorted(set(options) - set(known))
   if unknown:
     raise ValueError(
@@ -86,8 +84,8 @@ def create_objective_config(
   return config(**options)
 
 
-def owners(configs: Iterable[type[ObjectiveConfig]]) -> dict[str, type[ObjectiveConfig]]:
-  """Return the objective that each option belongs to, by the option's name."""
+def _owners(configs: Iterable[type[ObjectiveConfig]]) -> dict[str, type[ObjectiveConfig]]:
+  """Return the objective that each option belongs to."""
   return {option: config for config in configs for option in _options(config)}
 
 
