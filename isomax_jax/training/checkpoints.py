@@ -1,10 +1,11 @@
-"""Checkpoints: a state and notes beside it, whole or absent, and never restored damaged."""
+"""Checkpoints of the train state, verified by hashes before they are restored."""
 
 import contextlib
 import copy
 import hashlib
 import json
 import logging
+import operator
 import shutil
 import sys
 from collections.abc import Collection, Iterator, Mapping
@@ -22,22 +23,21 @@ from isomax_jax.training.state import TrainState
 
 MANIFEST = "manifest.json"
 """In a checkpoint, the SHA-256 of each of its files; written last."""
-# Orbax writes these once more when all is written; nothing that is restored is in them.
+# Orbax rewrites these at the end; nothing that is restored is in them.
 _UNVERIFIED = (MANIFEST, "_CHECKPOINT_METADATA", "commit_success.txt")
 
 _logger = logging.getLogger(__name__)
 
 
 class DamagedCheckpoint(ValueError):  # noqa: N818 (it says what it is)
-  """The files of a checkpoint are not those that were written."""
+  """The files of a checkpoint are not what was written."""
 
 
 def check_directory(directory: Path, *, read_only: bool = False) -> None:
   """Raise ``ValueError`` if no checkpoint that is written to this directory could be read.
 
-  Orbax takes the path for a pattern when it brings the parts of a checkpoint together, finds none,
-  and reports a success; what was written elsewhere and moved there can be read. TensorStore takes
-  backslashes for slashes.
+  Orbax globs the path when it merges the parts of a checkpoint, finds none, and reports success;
+  a checkpoint that was moved there can be read. TensorStore takes backslashes for slashes.
   """
   path = Path(directory).absolute().as_posix()
   found = [letter for letter in ("\\" if read_only else "[\\") if letter in path]
@@ -50,15 +50,15 @@ def check_directory(directory: Path, *, read_only: bool = False) -> None:
 class Checkpoints:
   """The checkpoints of a run directory, saved in the background.
 
-  Orbax writes a checkpoint into a temporary folder and renames it when all is there. Just before,
+  Orbax writes a checkpoint into a temporary folder and renames it when it is complete. Just before,
   a manifest of hashes is written, which is verified before anything is restored: Orbax itself
-  restores a flipped bit without a word.
+  restores flipped bits silently.
 
   Args:
-    directory: Folder of the checkpoints; made if it is not there, unless only read.
+    directory: Folder of the checkpoints; created if missing, unless ``read_only``.
     kept: How many of the last ones stay on disk; None keeps all.
     keep_best: Whether the one of highest validation accuracy stays too.
-    read_only: Whether nothing is to be changed, since another process may be writing.
+    read_only: Whether to change nothing, since another process may be writing.
 
   Raises:
     ValueError: If :func:`check_directory` refuses it.
@@ -77,56 +77,55 @@ class Checkpoints:
     self._directory = Path(directory).absolute()
     self._saving: int | None = None
     self._failed = False
+    accuracy = operator.itemgetter("accuracy")
     policies = [LatestN(n=kept)]
     if keep_best:
-      policies.append(BestN(get_metric_fn=_accuracy, n=1, keep_checkpoints_without_metrics=False))
+      policies.append(BestN(get_metric_fn=accuracy, n=1, keep_checkpoints_without_metrics=False))
     options = ocp.CheckpointManagerOptions(
       preservation_policy=AnyPreservationPolicy(policies),
-      best_fn=_accuracy,
+      best_fn=accuracy,
       read_only=read_only,
-      save_interval_steps=0 if read_only else 1,  # It would say that it makes it so.
+      save_interval_steps=0 if read_only else 1,  # Orbax would log that it sets it so.
       create=not read_only,
       cleanup_tmp_directories=not read_only,
       async_options=ocp.AsyncOptions(post_finalization_callback=self._write_manifest),
     )
     handlers = {"state": ocp.PyTreeCheckpointHandler(), "notes": ocp.JsonCheckpointHandler()}
-    with self._damage_named("the checkpoints"), _without_saying("Given directory is read only"):
+    with self._damage_named("the checkpoints"), _without_logging("Given directory is read only"):
       self._manager = ocp.CheckpointManager(
         self._directory, options=options, item_handlers=handlers
       )
 
   def latest_step(self) -> int | None:
-    """Return the step of the last whole checkpoint, or None."""
+    """Return the step of the last complete checkpoint, or None."""
     return self._manager.latest_step()
 
   def best_step(self) -> int | None:
     """Return the step of the checkpoint of highest validation accuracy, or None.
 
     Raises:
-      DamagedCheckpoint: If the accuracy of one is not what was written.
+      DamagedCheckpoint: If one of the accuracies is damaged.
     """
     with self._failing_in_one_line():
       self._manager.wait_until_finished()
     for step in self.steps():
-      damage = find_damage(self._directory / str(step), part="metrics/")
-      if damage:
-        raise DamagedCheckpoint(f"checkpoint {step} in {self._directory} is damaged: {damage}")
+      self._check_undamaged(step, part="metrics/")
     with self._damage_named("the checkpoints"):
       return self._manager.best_step()
 
   def steps(self) -> list[int]:
-    """Return the steps of all whole checkpoints in their order."""
+    """Return the steps of all complete checkpoints, sorted."""
     return sorted(self._manager.all_steps())
 
   def save(
     self, state: TrainState, notes: Mapping[str, Any], *, accuracy: float | None = None
   ) -> None:
-    """Save in the background; a step that is there already is left as it is.
+    """Save in the background, unless the last checkpoint is of the same step.
 
     Args:
       state: The state.
-      notes: Plain values to keep beside it.
-      accuracy: Its accuracy on validation images, if it was measured.
+      notes: JSON values to keep beside it.
+      accuracy: Its accuracy on the validation images, if measured.
 
     Raises:
       OSError: If this checkpoint, or the one before it, could not be written.
@@ -143,7 +142,7 @@ class Checkpoints:
         metrics=None if accuracy is None else {"accuracy": accuracy},
         args=ocp.args.Composite(
           state=ocp.args.PyTreeSave(_arrays(state)),
-          # They are written in the background, when the caller may have changed his.
+          # Written in the background, when the caller may have changed the original.
           notes=ocp.args.JsonSave(copy.deepcopy(dict(notes))),
         ),
       )
@@ -151,18 +150,11 @@ class Checkpoints:
   def restore(
     self, state: TrainState, *, step: int | None = None
   ) -> tuple[TrainState, dict[str, Any]]:
-    """Restore a checkpoint onto the devices, and with the shapes, of ``state``.
-
-    Args:
-      state: The state to restore into.
-      step: The checkpoint's step; None takes the last one.
-
-    Returns:
-      The state and its notes.
+    """Restore the state and notes of a step, by default the last, onto the devices of ``state``.
 
     Raises:
-      FileNotFoundError: If there is none, or none of that step.
-      DamagedCheckpoint: If its files are not those that were written.
+      FileNotFoundError: If there is no checkpoint, or none of that step.
+      DamagedCheckpoint: If it is damaged.
       ValueError: If its arrays are not those of ``state``.
     """
     restored, notes = self._restore(_arrays(state), step)
@@ -171,26 +163,17 @@ class Checkpoints:
   def restore_variables(
     self, variables: Mapping[str, Any], *, step: int | None = None
   ) -> dict[str, Any]:
-    """Restore what a network needs to predict; how it was trained is neither read nor compared.
+    """Restore the parameters and statistics alone, whatever optimiser trained them.
 
-    Args:
-      variables: Its parameters and statistics, or their shapes and dtypes.
-      step: The checkpoint's step; None takes the last one.
-
-    Returns:
-      The checkpoint's, on the devices of ``variables``; NumPy arrays where it says no devices.
-
-    Raises:
-      FileNotFoundError: If there is none, or none of that step.
-      DamagedCheckpoint: If its files, of any part, are not those that were written.
-      ValueError: If its arrays are not those of ``variables``.
+    They are put onto the devices of ``variables``, or are NumPy arrays where it has shapes and
+    dtypes without devices. Raises as :meth:`restore` does.
     """
     return self._restore(dict(variables), step, without=("step", "opt_state"))[0]
 
   def _restore(
     self, tree: dict[str, Any], step: int | None, *, without: Collection[str] = ()
   ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Restore a tree, which is all that was saved but for some parts, and the notes."""
+    """Restore a tree, which is all that was saved ``without`` some parts, and the notes."""
     with self._failing_in_one_line():
       self._manager.wait_until_finished()
     step = self._manager.latest_step() if step is None else step
@@ -199,9 +182,7 @@ class Checkpoints:
     if not (self._directory / str(step)).is_dir():
       kept = ", ".join(map(str, self.steps())) or "none"
       raise FileNotFoundError(f"no checkpoint {step} in {self._directory}; kept are: {kept}")
-    damage = find_damage(self._directory / str(step))
-    if damage:
-      raise DamagedCheckpoint(f"checkpoint {step} in {self._directory} is damaged: {damage}")
+    self._check_undamaged(step)
     abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, tree)
     with self._damage_named(f"checkpoint {step}"):
       saved = self._manager.item_metadata(step).state.tree
@@ -226,16 +207,10 @@ class Checkpoints:
     return restored.state, restored.notes
 
   def restore_last(self, state: TrainState) -> tuple[TrainState, dict[str, Any]] | None:
-    """Restore the last checkpoint that is not damaged; None if there is no checkpoint.
+    """Restore the last undamaged checkpoint; None if there is no checkpoint.
 
-    Later ones are set aside under a name of their own, and a warning is logged of each.
-
-    Args:
-      state: The state to restore into.
-
-    Raises:
-      DamagedCheckpoint: If all are damaged; they are left as they are.
-      ValueError: If the arrays are not those of ``state``.
+    Later ones are renamed, and a warning is logged for each. Raises as :meth:`restore` does, or if
+    all are damaged, which are then left as they are.
     """
     if not self.steps():
       return None
@@ -244,7 +219,7 @@ class Checkpoints:
     return self.restore(state, step=step)
 
   def _set_damaged_aside(self) -> int:
-    """Leave no damaged checkpoint behind the last undamaged one, and return that one's step."""
+    """Set aside the checkpoints after the last undamaged one, and return its step."""
     damages = {}
     for step in reversed(self.steps()):
       damage = find_damage(self._directory / str(step))
@@ -263,29 +238,30 @@ class Checkpoints:
     return step
 
   def close(self) -> None:
-    """Wait until everything is on disk.
-
-    Raises:
-      OSError: If the last checkpoint could not be written.
-    """
+    """Wait until everything is on disk; raise OSError if the last save failed."""
     if self._failed:
-      return  # It is closed, and what there was to say has been said.
+      return  # Closed already, and the failure has been raised.
     with self._failing_in_one_line():
       self._manager.close()
 
+  def _check_undamaged(self, step: int, *, part: str = "") -> None:
+    damage = find_damage(self._directory / str(step), part=part)
+    if damage:
+      raise DamagedCheckpoint(f"checkpoint {step} in {self._directory} is damaged: {damage}")
+
   def _write_manifest(self) -> None:
-    """Hash what was written, before the folder gets its name."""
+    """Hash the files before the folder gets its final name."""
     for folder in self._directory.glob(f"{self._saving}.orbax-checkpoint-tmp*"):
       digests = {name: _digest(path) for name, path in _files_of(folder).items()}
       write_atomically(folder / MANIFEST, (json.dumps({"sha256": digests}) + "\n").encode())
 
   @contextlib.contextmanager
   def _damage_named(self, what: str) -> Iterator[None]:
-    """Make one error of whatever Orbax raises on what is forged, or has no hash and is damaged."""
+    """Raise DamagedCheckpoint for what Orbax raises on forged, or unverified and damaged, files."""
     try:
       yield
     except (MemoryError, OSError, jax.errors.JaxRuntimeError):
-      raise  # Not of what was read.
+      raise  # Not because of the content.
     except Exception as error:
       raise DamagedCheckpoint(
         f"{what} in {self._directory} cannot be read: {one_line(error)}"
@@ -293,10 +269,11 @@ class Checkpoints:
 
   @contextlib.contextmanager
   def _failing_in_one_line(self) -> Iterator[None]:
+    """Raise OSError for whatever a save raises."""
     try:
       yield
     except Exception as error:
-      # The storage layer adds where in its source an error arose.
+      # The storage layer appends its source locations.
       reason = " ".join(str(error).partition("[source locations")[0].split())
       self._failed = True
       for _ in range(2):  # Each of its two threads raises the error once more.
@@ -311,11 +288,11 @@ class Checkpoints:
 
 
 @contextlib.contextmanager
-def _without_saying(beginning: str) -> Iterator[None]:
-  """Leave lines that begin so out of Orbax's logs, while the context lasts."""
+def _without_logging(prefix: str) -> Iterator[None]:
+  """Drop log messages of Orbax that start with the prefix."""
 
   def is_wanted(record: logging.LogRecord) -> bool:
-    return not record.getMessage().startswith(beginning)
+    return not record.getMessage().startswith(prefix)
 
   logger = logging.getLogger("absl")
   logger.addFilter(is_wanted)
@@ -326,21 +303,20 @@ def _without_saying(beginning: str) -> Iterator[None]:
 
 
 def silence() -> None:
-  """Show neither what Orbax logs of a failed save, which is raised too, nor transfers it abandons.
+  """Hide what Orbax logs of failed saves, which raise too, and of transfers that it abandons.
 
-  It changes loggers and a hook of the process: for programs, such as the command line, and not for
-  whoever imports the library.
+  This changes loggers and a hook of the process: for programs such as the command line, not for
+  importers of the library.
   """
   for logger in ("absl", "asyncio"):
     logging.getLogger(logger).setLevel(logging.CRITICAL)
   report = sys.unraisablehook
   if getattr(report, "is_silent", False):
-    return  # It has been called before.
+    return  # Called before.
 
   def report_unless_abandoned(unraisable: Any) -> None:
     error = unraisable.exc_value
-    # A write comes back to an event loop that was closed when the failure was raised; a read makes
-    # an error of its own of being thrown away.
+    # A write returns to an event loop that the failure closed; a read raises when it is discarded.
     if str(error) != "Event loop is closed" and not isinstance(error.__cause__, GeneratorExit):
       report(unraisable)
 
@@ -349,7 +325,7 @@ def silence() -> None:
 
 
 def _check_space(directory: Path, arrays: Any) -> None:
-  """Raise OSError where a checkpoint does not fit, instead of writing half of it."""
+  """Raise OSError if a checkpoint does not fit on the disk, instead of writing half of it."""
   needed = sum(leaf.nbytes for leaf in jax.tree.leaves(arrays))
   free = shutil.disk_usage(directory).free
   if free < needed:
@@ -357,17 +333,12 @@ def _check_space(directory: Path, arrays: Any) -> None:
 
 
 def find_damage(folder: Path, *, part: str = "") -> str | None:
-  """Tell what is wrong with the files of a checkpoint; None if they are what was written.
-
-  Args:
-    folder: The checkpoint.
-    part: What the names of the files begin with that are looked at.
-  """
+  """Return what is wrong with a checkpoint's files whose names start with ``part``, or None."""
   if not (folder / MANIFEST).is_file():
     return f"{MANIFEST} is missing"
   try:
     expected = read_json(folder / MANIFEST)["sha256"]
-    # Files are found on disk and looked up in the manifest, whose names lead nowhere.
+    # Files are found on disk and looked up in the manifest: its names are never opened.
     found = _files_of(folder)
     for name in sorted({*expected, *found}):
       if not name.startswith(part):
@@ -386,7 +357,7 @@ def find_damage(folder: Path, *, part: str = "") -> str | None:
 
 
 def _files_of(folder: Path) -> dict[str, Path]:
-  """Find the files of a checkpoint that have a hash, by the names that the manifest gives them."""
+  """Return the files of a checkpoint that are hashed, by their names in the manifest."""
   found = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*"))}
   return {name: path for name, path in found.items() if path.is_file() and name not in _UNVERIFIED}
 
@@ -397,35 +368,26 @@ def _digest(path: Path) -> str:
 
 
 def _set_aside(folder: Path) -> Path:
-  """Give a folder a name that is no checkpoint's."""
+  """Rename a folder so that it is no checkpoint."""
   number = 1
   while (aside := folder.with_name(f"{folder.name}.damaged-{number}")).exists():
     number += 1
   return folder.rename(aside)
 
 
-def _accuracy(metrics: Mapping[str, float]) -> float:
-  return metrics["accuracy"]
-
-
-def _arrays(state: TrainState) -> dict:
-  return {
-    "step": state.step,
-    "params": state.params,
-    "batch_stats": state.batch_stats,
-    "opt_state": state.opt_state,
-  }
+def _arrays(state: TrainState) -> dict[str, Any]:
+  return {name: getattr(state, name) for name in ("step", "params", "batch_stats", "opt_state")}
 
 
 def _restore_args(leaf: jax.ShapeDtypeStruct) -> ocp.RestoreArgs:
-  """Say where an array goes, which Orbax else infers from where it was: maybe not here."""
+  """Say where an array goes: Orbax would put it where it was, which may not exist here."""
   if leaf.sharding is None:
     return ocp.RestoreArgs(restore_type=np.ndarray, dtype=leaf.dtype)
   return ocp.ArrayRestoreArgs(sharding=leaf.sharding, global_shape=leaf.shape, dtype=leaf.dtype)
 
 
 def _differences(saved: Any, expected: Any) -> list[str]:
-  """List arrays that only one of two trees has, or that differ in type or shape, a few at most."""
+  """List the first arrays that differ in dtype or shape, or that only one of two trees has."""
   saved, expected = ocp.tree.to_flat_dict(saved), ocp.tree.to_flat_dict(expected)
   lines = []
   for path in dict.fromkeys([*expected, *saved]):

@@ -1,4 +1,4 @@
-"""Ctrl-C and termination, taken between steps instead of anywhere."""
+"""Graceful interruption: SIGINT and SIGTERM stop a run between steps."""
 
 import contextlib
 import signal
@@ -7,11 +7,7 @@ from collections.abc import Iterator
 
 
 class Interruption:
-  """Whether the run was asked to stop.
-
-  Attributes:
-    signal: The signal that asked, or None.
-  """
+  """Whether the run was asked to stop; ``signal`` is the signal that asked, or None."""
 
   def __init__(self):
     self.signal: signal.Signals | None = None
@@ -21,24 +17,19 @@ class Interruption:
 
 
 class Interrupted(Exception):  # noqa: N818 (it is no error: all is saved)
-  """The run stopped because it was asked to; its state is saved.
-
-  Attributes:
-    signal: The signal that asked.
-  """
+  """The run stopped because ``signal`` asked it to; its state is saved."""
 
   def __init__(self, message: str, signal: signal.Signals):
-    super().__init__(message, signal)  # Both, so that it can be passed between processes.
-    self.message = message
+    super().__init__(message, signal)  # Both, so that it can be pickled.
     self.signal = signal
 
   def __str__(self) -> str:
-    return self.message
+    return self.args[0]
 
 
 @contextlib.contextmanager
 def listen() -> Iterator[Interruption]:
-  """Note SIGINT and SIGTERM instead of dying of them; a second one acts as it always does."""
+  """Record the first SIGINT or SIGTERM instead of acting on it; a second one acts as usual."""
   interruption = Interruption()
   if threading.current_thread() is not threading.main_thread():
     yield interruption  # Python delivers signals to the main thread only.

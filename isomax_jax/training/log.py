@@ -1,4 +1,4 @@
-"""The log of a run: what its steps give is counted, and written by the line."""
+"""The log of a run: means of the metrics, and time spent, between lines."""
 
 import contextlib
 import dataclasses
@@ -17,7 +17,7 @@ from isomax_jax.training.writers import Writer
 class Tally:
   """Time spent in steps, and sums of the metrics since the last line of the log.
 
-  It is saved with the state, so that the log shows no restart.
+  It is saved with the state, so that a restart does not show in the log.
 
   Attributes:
     seconds: Time spent in steps so far, without compilation.
@@ -25,14 +25,6 @@ class Tally:
     line_compile_seconds: Time spent compiling since the last line.
     line_steps: Steps since the last line.
     line_sums: Sums of their metrics.
-
-  Example:
-    >>> tally = Tally()
-    >>> tally.add({"loss": np.array([1.0, 2.0])})
-    >>> resumed = Tally.from_json(tally.to_json())
-    >>> resumed.add({"loss": np.array([6.0])})
-    >>> resumed.line_steps, resumed.take_means()["loss"], resumed.line_steps
-    (3, 3.0, 0)
   """
 
   seconds: float = 0.0
@@ -40,67 +32,28 @@ class Tally:
   line_compile_seconds: float = 0.0
   line_steps: int = 0
   line_sums: dict[str, float] = dataclasses.field(default_factory=dict)
-  _started: float | None = dataclasses.field(default=None, init=False, repr=False)
-
-  def start(self) -> None:
-    """Count time from now on, if not counting already."""
-    if self._started is None:
-      self._started = time.perf_counter()
-
-  def stop(self) -> None:
-    """Stop counting time, if counting."""
-    if self._started is not None:
-      elapsed = time.perf_counter() - self._started
-      self._started = None
-      self.seconds += elapsed
-      self.line_seconds += elapsed
-
-  def add(self, metrics: Mapping[str, np.ndarray]) -> None:
-    """Add the metrics of some steps, each of shape ``[steps]``.
-
-    One after the other in float64, so that it makes no difference where a restart cuts them.
-    """
-    for name, values in metrics.items():
-      for value in values.tolist():
-        self.line_sums[name] = self.line_sums.get(name, 0.0) + value
-    self.line_steps += len(values)
-
-  def take_means(self) -> dict[str, float]:
-    """Return the means since the last line, and begin the next one."""
-    means = {name: total / self.line_steps for name, total in self.line_sums.items()}
-    self.line_seconds, self.line_compile_seconds = 0.0, 0.0
-    self.line_steps, self.line_sums = 0, {}
-    return means
 
   def to_json(self) -> dict[str, Any]:
-    """Return plain values, which floats survive unchanged."""
-    return {name: getattr(self, name) for name in self._names()}
+    """Return the values by name."""
+    return dataclasses.asdict(self)
 
   @classmethod
   def from_json(cls, values: Mapping[str, Any]) -> Self:
-    """Make a tally from what :meth:`to_json` gave.
-
-    Raises:
-      ValueError: If a value is missing or of another type.
-    """
+    """Make a tally from what :meth:`to_json` returned; ValueError for a missing or wrong value."""
     types = get_type_hints(cls)
-    for name in cls._names():
-      _checks.typed(name, values.get(name), types[name])
-    return cls(**{name: values[name] for name in cls._names()})
-
-  @classmethod
-  def _names(cls) -> list[str]:
-    return [field.name for field in dataclasses.fields(cls) if field.init]
+    for name, expected in types.items():
+      _checks.typed(name, values.get(name), expected)
+    return cls(**{name: values[name] for name in types})
 
 
 class Log:
-  """Counts what steps give and writes it.
+  """Tallies time and metrics, and writes their means.
 
   Args:
-    tally: What was counted so far.
-    writers: Take the lines.
-    batch_size: Examples a step over all devices.
-    steps_per_epoch: Steps of an epoch.
+    tally: What was tallied before.
+    writers: Receive the lines.
+    batch_size: Examples per step over all devices.
+    steps_per_epoch: Steps per epoch.
   """
 
   def __init__(
@@ -111,34 +64,49 @@ class Log:
     self._batch_size = batch_size
     self._steps_per_epoch = steps_per_epoch
     self._pending: list[Any] = []
+    self._started: float | None = None
+
+  def start_clock(self) -> None:
+    """Count time as spent in steps from now on."""
+    if self._started is None:
+      self._started = time.perf_counter()
+
+  def stop_clock(self) -> None:
+    """Stop counting time until the clock is started again."""
+    if self._started is not None:
+      elapsed = time.perf_counter() - self._started
+      self._started = None
+      self.tally.seconds += elapsed
+      self.tally.line_seconds += elapsed
 
   @contextlib.contextmanager
   def compiling(self) -> Iterator[None]:
-    """Count what is done in the context as compilation."""
-    self.tally.stop()
+    """Count the time in this context as compilation."""
+    self.stop_clock()
     started = time.perf_counter()
     yield
     self.tally.line_compile_seconds += time.perf_counter() - started
 
   def add(self, metrics: Any) -> None:
-    """Take what a dispatch gives, which need not be computed yet."""
+    """Take the metrics of a dispatch, ``[steps]`` each, which need not be computed yet."""
     self._pending.append(metrics)
 
   def count(self, step: int, *, last_good: Callable[[], int | None]) -> None:
-    """Count what the steps gave; the only place that waits for them.
-
-    Args:
-      step: The step after them.
-      last_good: Gives the step of the last checkpoint, for the message.
+    """Wait for the steps up to ``step`` and sum up their metrics.
 
     Raises:
-      FloatingPointError: If their loss is not finite.
+      FloatingPointError: If their loss is not finite; the message names the step ``last_good()``.
     """
+    sums = self.tally.line_sums
     for metrics in jax.device_get(self._pending):
-      self.tally.add(metrics)
-    self.tally.stop()
+      for name, values in metrics.items():
+        # One by one in float64, so that it makes no difference where a restart cuts them.
+        for value in values.tolist():
+          sums[name] = sums.get(name, 0.0) + value
+      self.tally.line_steps += len(values)
+    self.stop_clock()
     self._pending.clear()
-    if not np.isfinite(self.tally.line_sums["loss"]):
+    if not np.isfinite(sums["loss"]):
       raise FloatingPointError(
         f"the loss is not finite between steps {step - self.tally.line_steps} and {step}; "
         f"last good checkpoint: {last_good() or 'none'}"
@@ -146,10 +114,13 @@ class Log:
 
   def write_means(self, step: int) -> None:
     """Write the means since the last line."""
-    speed = self.tally.line_steps * self._batch_size / self.tally.line_seconds
-    compiling = self.tally.line_compile_seconds
-    means = {**self.tally.take_means(), "images_per_second": speed}
-    self.write(step, "train", means | ({"compile_seconds": compiling} if compiling else {}))
+    tally = self.tally
+    means = {name: total / tally.line_steps for name, total in tally.line_sums.items()}
+    means["images_per_second"] = tally.line_steps * self._batch_size / tally.line_seconds
+    if tally.line_compile_seconds:
+      means["compile_seconds"] = tally.line_compile_seconds
+    self.tally = Tally(seconds=tally.seconds)
+    self.write(step, "train", means)
 
   def write(self, step: int, split: str, metrics: Mapping[str, float]) -> None:
     """Write a line."""

@@ -1,4 +1,4 @@
-"""The loop: step, log, validate, checkpoint, until the schedule ends."""
+"""The training loop: step, log, validate, checkpoint."""
 
 import itertools
 import time
@@ -20,7 +20,7 @@ class Programs:
   """The compiled steps of a run: one program for each number of steps.
 
   Args:
-    runner: Steps on their devices.
+    runner: The step, spread over devices.
     source: Arrays that batches are fetched from.
     key: The run's random key.
   """
@@ -31,13 +31,13 @@ class Programs:
     self._compiled: dict[int, jax.stages.Compiled] = {}
 
   def run(self, state: TrainState, draws: list[Any], log: Log) -> tuple[TrainState, Any]:
-    """Take a step for each draw; return the state, which may not be there yet, and the metrics."""
+    """Dispatch a step for each draw; return the state and the metrics, maybe not computed yet."""
     drawn = self._runner.place(jax.tree.map(lambda *leaves: np.stack(leaves), *draws))
     if len(draws) not in self._compiled:
       with log.compiling():
         lowered = self._runner.lower(state, self._source, drawn, self._key)
         self._compiled[len(draws)] = lowered.compile()
-    log.tally.start()
+    log.start_clock()
     return self._compiled[len(draws)](state, self._source, drawn, self._key)
 
 
@@ -55,18 +55,15 @@ def fit(
   """Train from the state's step to the end of the schedule.
 
   Args:
-    state: Where to start, new or restored, replicated.
+    state: The state to start from, new or restored, replicated.
     programs: The compiled steps.
     draws: Function of a step to the stream of draws from there on.
-    schedule: When things happen.
-    log: Counts what steps give, and writes it.
+    schedule: When to log, validate and save.
+    log: The log.
     checkpoints: Where the state is saved: on the intervals, when stopped, at the end, and after
       each validation if they keep the best.
     validate: Function of the state to metrics of the validation images, if there are any.
     interruption: Looked at after each dispatch.
-
-  Returns:
-    The trained state.
 
   Raises:
     FloatingPointError: If the loss is not finite; no such state is saved.
@@ -94,7 +91,7 @@ def fit(
       log.write_means(step)
     accuracy = None
     if due.validate:
-      log.tally.stop()
+      log.stop_clock()
       measured = validate(state)
       log.write(step, "validation", measured)
       accuracy = measured.get("accuracy")
