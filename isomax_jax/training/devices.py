@@ -1,4 +1,4 @@
-"""How steps are spread over devices: ``pmap``, or ``jit`` with shardings over a mesh.
+"""Data parallelism: steps spread over devices by ``pmap``, or by ``jit`` with shardings.
 
 Both take a replicated state without a device axis and give the same numbers.
 """
@@ -26,14 +26,14 @@ Fetch = Callable[[Any, Any], Batch]
 
 
 class Runner(NamedTuple):
-  """Steps on their devices.
+  """A step, spread over devices.
 
   Attributes:
     replicate: Copy a tree of arrays to every device.
     place: Lay out draws, arrays on the host ``[steps, batch, ...]`` each, for the devices.
     lower: Lower the program ``(state, source, draws, key) -> (state, metrics)`` for arguments of
-      such shapes: as many steps as the placed draws have, each with a batch of its own; metrics
-      are ``[steps]``. Compiled and run, it consumes the state.
+      such shapes: a step for each of the placed draws; metrics are ``[steps]``. Compiled and run,
+      it consumes the state.
   """
 
   replicate: Callable[[Any], Any]
@@ -57,15 +57,12 @@ def make_runner(
     fetch: Function of the source (replicated arrays) and a draw to a batch.
     strategy: ``"pmap"`` or ``"sharded"``.
     devices: Devices to use; they may be those of a topology that is only compiled for.
-    batch_size: Examples a step over all devices.
-    multiple: What the step needs a device's share of the batch to be a multiple of.
-
-  Returns:
-    The runner.
+    batch_size: Examples per step over all devices.
+    multiple: What a device's share of the batch must be a multiple of.
 
   Raises:
-    ValueError: If the strategy is unknown or not for several processes, or the batch does not
-      divide by the devices or a device's share by ``multiple``.
+    ValueError: If the strategy is unknown or not for several processes, or the batch size is no
+      multiple of devices times ``multiple``.
 
   Example:
     >>> def step(state, batch, key):
@@ -82,7 +79,7 @@ def make_runner(
     (10.0, [1.5, 3.5])
   """
   _checks.one_of("strategy", strategy, ("pmap", "sharded"))
-  if strategy == "pmap" and processes_of(devices) > 1:
+  if strategy == "pmap" and _count_processes(devices) > 1:
     raise ValueError("strategy must be sharded for several processes, got pmap")
   count = len(devices)
   _check_batch_size(batch_size, count, multiple)
@@ -99,14 +96,14 @@ def make_runner(
   mesh = jax.make_mesh((count,), (AXIS,), axis_types=(AxisType.Auto,), devices=devices)
   replicated = NamedSharding(mesh, PartitionSpec())
 
-  def replicate(tree):
+  def replicate_leaf(leaf):
+    if not (isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)):
+      return jax.device_put(leaf, replicated)
     # Between processes only plain arrays can be compared and sent.
-    kinds = jax.tree.map(_key_kind, tree)
-    data = jax.tree.map(lambda leaf, kind: jax.random.key_data(leaf) if kind else leaf, tree, kinds)
-    placed = jax.device_put(data, replicated)
-    return jax.tree.map(
-      lambda leaf, kind: jax.random.wrap_key_data(leaf, impl=kind) if kind else leaf, placed, kinds
-    )
+    data = jax.device_put(jax.random.key_data(leaf), replicated)
+    return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
+
+  replicate = partial(jax.tree.map, replicate_leaf)
 
   if strategy == "sharded":
     split = NamedSharding(mesh, PartitionSpec(None, AXIS))
@@ -118,7 +115,7 @@ def make_runner(
     )
 
     def place(draws):
-      # A process draws its own rows; alone, it has all of them, and they are sent as they are.
+      # A process draws its own rows: alone, all of them.
       if jax.process_count() == 1:
         return draws
       return jax.tree.map(partial(jax.make_array_from_process_local_data, split), draws)
@@ -150,19 +147,9 @@ def spread(
   *,
   devices: Sequence[jax.Device],
 ) -> Runner:
-  """Spread a config's step over devices.
+  """Spread a config's step over devices, as :func:`make_runner` does.
 
-  Args:
-    config: The config.
-    preprocessing: How stored examples become the network's input.
-    fetch: Function of a source and a draw to a batch.
-    devices: The devices.
-
-  Returns:
-    The runner. The state's network must have the axis of :func:`find_axis`.
-
-  Raises:
-    ValueError: As :func:`check_devices` does.
+  The state's network must have the axis of :func:`find_axis`.
 
   Example:
     >>> preprocessing = Preprocessing(lambda key, batch: batch.images, lambda x: x, lambda x: x)
@@ -190,7 +177,7 @@ def spread(
 
 
 def find_axis(config: TrainConfig, devices: Sequence[jax.Device]) -> str | None:
-  """Return the name of the axis over which a config's step is mapped, if it is.
+  """Return the name of the axis over which a config's step is mapped, or None.
 
   Example:
     >>> find_axis(TrainConfig(), jax.devices()[:1])
@@ -199,7 +186,7 @@ def find_axis(config: TrainConfig, devices: Sequence[jax.Device]) -> str | None:
 
 
 def check_devices(config: TrainConfig, devices: Sequence[jax.Device]) -> None:
-  """Raise ValueError unless a config's batch divides by devices and what each needs of it.
+  """Raise ValueError unless a config's batch size is one that :func:`spread` takes.
 
   Example:
     >>> check_devices(TrainConfig(), jax.devices()[:1])
@@ -210,7 +197,11 @@ def check_devices(config: TrainConfig, devices: Sequence[jax.Device]) -> None:
 def _strategy(config: TrainConfig, devices: Sequence[jax.Device]) -> str:
   if config.run.strategy != "auto":
     return config.run.strategy
-  return "pmap" if processes_of(devices) == 1 < len(devices) else "sharded"
+  return "pmap" if _count_processes(devices) == 1 < len(devices) else "sharded"
+
+
+def _count_processes(devices: Sequence[jax.Device]) -> int:
+  return len({device.process_index for device in devices})
 
 
 def _multiple(config: TrainConfig) -> int:
@@ -227,20 +218,3 @@ def _check_batch_size(batch_size: int, devices: int, multiple: int) -> None:
       f"batch_size must be a multiple of {unit} for {devices} devices{each}, got {batch_size}; "
       f"nearest: {sizes}"
     )
-
-
-def processes_of(devices: Sequence[jax.Device]) -> int:
-  """Count the processes that devices belong to.
-
-  Example:
-    >>> processes_of(jax.devices())
-    1
-  """
-  return len({device.process_index for device in devices})
-
-
-def _key_kind(leaf: Any) -> str:
-  """Return how a random key is implemented, or nothing for another array."""
-  if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-    return str(jax.random.key_impl(leaf))
-  return ""

@@ -1,4 +1,4 @@
-"""The paper's optimiser, and the learning rates of a run."""
+"""The paper's optimiser and learning-rate schedule."""
 
 from typing import NamedTuple
 
@@ -11,10 +11,10 @@ from isomax_jax.training.config import OptimConfig
 
 
 class LearningRates(NamedTuple):
-  """The learning rates of a run: arguments of its compiled step, which runs of any length share.
+  """The learning rates of a run, as arguments of a compiled step that runs of any length share.
 
   Attributes:
-    starts: The step from which on each holds, shape ``[k + 1]``, int32, ascending from 0.
+    starts: The step at which each begins, shape ``[k + 1]``, int32, ascending from 0.
     values: The learning rates, shape ``[k + 1]``, float32.
   """
 
@@ -23,14 +23,7 @@ class LearningRates(NamedTuple):
 
 
 def learning_rates(config: OptimConfig, *, total_steps: int) -> LearningRates:
-  """Turn the milestones of a config, which are fractions of the run, into steps.
-
-  Args:
-    config: The optimiser's options.
-    total_steps: Steps of the run.
-
-  Returns:
-    The rates of ``optax.piecewise_constant_schedule``, in NumPy arrays.
+  """Return the rates of ``optax.piecewise_constant_schedule``, in NumPy arrays.
 
   Example:
     >>> rates = learning_rates(OptimConfig(milestones=(0.5, 0.75)), total_steps=100)
@@ -44,23 +37,19 @@ def learning_rates(config: OptimConfig, *, total_steps: int) -> LearningRates:
   starts = sorted(factors)
   return LearningRates(
     starts=np.array([0, *starts], np.int32),
-    # Product after product in float32, as optax takes them.
+    # Multiplied one by one in float32, as optax does.
     values=np.cumprod([config.learning_rate, *map(factors.get, starts)], dtype=np.float32),
   )
 
 
 def sgd(config: OptimConfig) -> optax.GradientTransformationExtraArgs:
-  """Create SGD with Nesterov momentum, weight decay on every parameter and a stepped rate.
+  """Create SGD with Nesterov momentum and weight decay on every parameter.
 
   The decay is added to the gradient before the momentum, as in PyTorch's SGD.
 
-  Args:
-    config: The optimiser's options.
-
   Returns:
-    An optax transformation whose ``update`` takes ``learning_rates``, a :class:`LearningRates`.
-    Its state is that of ``optax.sgd`` with a schedule: the momentum and the number of updates.
-    It raises TypeError where they are something else.
+    An optax transformation whose ``update`` takes ``learning_rates``, a :class:`LearningRates`, and
+    raises TypeError for anything else. Its state is that of ``optax.sgd`` with a schedule.
 
   Example:
     >>> config = OptimConfig(weight_decay=0.5, momentum=0.0)

@@ -1,4 +1,4 @@
-"""Several processes, one a host, that train one network together."""
+"""Training of one network by several processes, one per host."""
 
 import contextlib
 import itertools
@@ -20,18 +20,18 @@ def connected(
   process_id: int | None = None,
   heartbeat_seconds: int = 100,
 ) -> Iterator[None]:
-  """Be one of several processes while the context lasts; before anything is computed.
+  """Connect this process to the others for the context; enter it before anything is computed.
 
   Args:
-    coordinator: Address of process 0, ``"HOST:PORT"``. None, like the other two, is found out
-      from the cluster: Cloud TPU, SLURM, GKE and MPI are known to JAX.
+    coordinator: Address of process 0, ``"HOST:PORT"``. None, here and for the next two, asks the
+      cluster: JAX knows Cloud TPU, SLURM, GKE and MPI.
     num_processes: Number of processes.
-    process_id: Which of them this is.
-    heartbeat_seconds: After how long without a sign of life a process counts as dead.
+    process_id: Number of this process.
+    heartbeat_seconds: Seconds without a heartbeat after which a process counts as dead.
 
   Raises:
-    ConnectionError: If the cluster is not known, the others cannot be reached, or one of them dies
-      while this one waits for it. Where JAX itself notices, it says so and ends the process.
+    ConnectionError: If the cluster is unknown, the others cannot be reached, or one of them dies
+      while this one waits for it. Where JAX itself notices, it ends the process with a message.
   """
   try:
     jax.distributed.initialize(
@@ -41,7 +41,7 @@ def connected(
     raise ConnectionError(f"no connection to the other processes: {error}") from error
   try:
     yield
-  except Interrupted:  # All processes are.
+  except Interrupted:  # In all processes.
     jax.distributed.shutdown()
     raise
   except jax.errors.JaxRuntimeError as error:
@@ -49,22 +49,14 @@ def connected(
       f"process {jax.process_index()} of {jax.process_count()} lost the others ({error}); start "
       "all of them again, and training goes on from its last checkpoint"
     ) from error
-  # After an error it would wait for the others, who may be dead, before a word was said of it.
+  # Not after an error: it would wait for processes that may be dead before the error shows.
   jax.distributed.shutdown()
 
 
 def on_first(function: Callable[[], int]) -> int:
-  """Run a function on process 0 while the others wait, and return on all what it returned.
+  """Run a function on process 0, such as on shared files, and return its result on all processes.
 
-  Args:
-    function: What is to be done once, of files that all processes share.
-
-  Raises:
-    RuntimeError: On the other processes, if the function raised on process 0.
-
-  Example:
-    >>> on_first(lambda: 3)
-    3
+  If it raises there, the others raise RuntimeError.
   """
   if jax.process_count() == 1:
     return function()
@@ -83,9 +75,9 @@ def on_first(function: Callable[[], int]) -> int:
 
 
 class Preemption(Interruption):
-  """The cluster's notice that a process has to go, which all see after the same step.
+  """The cluster's notice, by SIGTERM, of a preemption, which all processes see at the same step.
 
-  It has to be looked at once a dispatch. JAX takes SIGTERM for the notice.
+  Its truth must be tested once per dispatch.
   """
 
   def __init__(self):

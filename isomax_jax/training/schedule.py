@@ -1,4 +1,4 @@
-"""When things happen in a run, counted in steps."""
+"""The schedule of a run: when to log, validate and save, in steps."""
 
 import math
 from collections.abc import Sequence
@@ -20,9 +20,9 @@ class Due(NamedTuple):
 
 
 class Schedule(NamedTuple):
-  """When things happen, in steps; a checkpoint is also due after so many seconds without one.
+  """Intervals in steps; a checkpoint is also due after ``checkpoint_seconds`` without one.
 
-  What is due between the ends of two dispatches happens at the second, once.
+  What falls due during a dispatch happens after it, once.
   """
 
   total: int
@@ -34,7 +34,7 @@ class Schedule(NamedTuple):
   checkpoint_seconds: float = math.inf
 
   def steps_from(self, step: int) -> int:
-    """Return how many steps to dispatch: what remains goes step by step, by one program for all."""
+    """Return how many steps to dispatch: at the end, single ones, for which one program does."""
     return self.per_dispatch if step + self.per_dispatch <= self.total else 1
 
   def due(
@@ -47,16 +47,7 @@ class Schedule(NamedTuple):
     seconds_unsaved: float,
     stopping: bool,
   ) -> Due:
-    """Tell what is due after a dispatch.
-
-    Args:
-      previous: Step before the dispatch.
-      step: Step after it.
-      validates: Whether there is anything to validate on.
-      saves_validated: Whether a checkpoint follows each validation.
-      seconds_unsaved: Seconds since the last checkpoint.
-      stopping: Whether the run was asked to stop.
-    """
+    """Return what is due after a dispatch from step ``previous`` to ``step``."""
 
     def crossed(interval: int) -> bool:
       return step == self.total or step // interval > previous // interval
@@ -64,20 +55,14 @@ class Schedule(NamedTuple):
     log, validate = crossed(self.log), validates and crossed(self.validate)
     overdue = seconds_unsaved > self.checkpoint_seconds
     if jax.process_count() > 1:
-      # Clocks differ: the first one counts, and is asked where all wait anyway.
+      # Clocks differ: process 0's counts, and is asked where all wait anyway.
       overdue = log and bool(on_first(lambda: int(overdue)))
     save = stopping or overdue or crossed(self.checkpoint) or (validate and saves_validated)
     return Due(log, validate, save, stopping and step < self.total)
 
 
 def make_schedule(config: TrainConfig, *, examples: int, devices: Sequence[jax.Device]) -> Schedule:
-  """Turn a config's epochs into steps.
-
-  Args:
-    config: The config.
-    examples: Examples that are trained on.
-    devices: Where it runs.
-  """
+  """Make the schedule of a config that trains on so many examples."""
 
   def steps(epochs: float) -> int:
     return count_steps(config, epochs, examples=examples)
@@ -95,31 +80,18 @@ def make_schedule(config: TrainConfig, *, examples: int, devices: Sequence[jax.D
 
 
 def count_steps(config: TrainConfig, epochs: float, *, examples: int) -> int:
-  """Count the steps of some epochs over so many examples: the nearest number, but one at least."""
+  """Return the steps of some epochs over so many examples, rounded, but at least one."""
   return max(1, round(epochs * (examples / config.optim.batch_size)))
 
 
 def steps_per_dispatch(
   config: TrainConfig, devices: Sequence[jax.Device], *, total_steps: int
 ) -> int:
-  """Return how many steps are one program on devices.
+  """Return how many steps are one program.
 
-  As many as the config says. If it does not, 1 on a CPU, where scanned convolutions are slow.
-  Elsewhere a number that the run is a multiple of, so that nothing remains for which another
-  program would be compiled, and that runs of several lengths have in common.
-
-  Args:
-    config: The config.
-    devices: The devices.
-    total_steps: Steps of the run.
-
-  Example:
-    >>> class Gpu:
-    ...   platform = "gpu"
-    >>> [
-    ...   steps_per_dispatch(TrainConfig(), [Gpu], total_steps=epochs * 50_000 // 64)
-    ...   for epochs in (60, 300)]
-    [125, 125]
+  Unless the config says so, 1 on a CPU, where scanned convolutions are slow. Elsewhere a divisor of
+  ``total_steps``, so that no second program is compiled for the rest, and one that runs of several
+  lengths have in common: 125 for 60 and for 300 epochs of 50,000 images in batches of 64.
   """
   if config.run.steps_per_dispatch is not None:
     return config.run.steps_per_dispatch

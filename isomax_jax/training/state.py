@@ -1,4 +1,4 @@
-"""The train state."""
+"""The train state, and the initialisation of networks."""
 
 from collections.abc import Mapping
 from typing import Any, Self
@@ -15,9 +15,9 @@ from isomax_jax.typing import Outputs
 class TrainState(train_state.TrainState):
   """A Flax train state with BatchNorm's running statistics and the learning rates.
 
-  All randomness of a step is folded with ``step``, so no random state is kept. The learning rates
-  are those of :mod:`isomax_jax.training.optim`, or nothing for an optimiser that takes none. They
-  follow from the config, and no checkpoint holds them.
+  A step folds ``step`` into its random key, so no random state is kept. The learning rates are
+  those of :mod:`isomax_jax.training.optim`, or empty for an optimiser that takes none. They follow
+  from the config, and checkpoints do not hold them.
   """
 
   batch_stats: Any
@@ -29,15 +29,7 @@ class TrainState(train_state.TrainState):
     return {"params": self.params, "batch_stats": self.batch_stats}
 
   def apply_gradients(self, *, grads: Any, **changes: Any) -> Self:
-    """Let the optimiser take a step.
-
-    Args:
-      grads: Gradient, a tree like ``params``.
-      **changes: Other fields of the new state.
-
-    Returns:
-      The state after it.
-    """
+    """Return the state after a step of the optimiser, with other fields changed as given."""
     updates, opt_state = optax.with_extra_args_support(self.tx).update(
       grads, self.opt_state, self.params, learning_rates=self.learning_rates
     )
@@ -52,25 +44,10 @@ class TrainState(train_state.TrainState):
 def initial_variables(
   model: nn.Module, key: jax.Array, example_shape: tuple[int, ...]
 ) -> dict[str, Any]:
-  """Initialise parameters and statistics, and check that the network is one.
-
-  Args:
-    model: A network of :mod:`isomax_jax.models`.
-    key: Random key of the initial parameters.
-    example_shape: Shape of an example: height, width and channels of an image.
-
-  Returns:
-    The collections ``params`` and ``batch_stats``.
+  """Return a network's initial ``params`` and ``batch_stats``; arguments as :func:`create_state`.
 
   Raises:
-    ValueError: If the network does not give ``Outputs``, or its head is not where it has to be.
-
-  Example:
-    >>> from isomax_jax.models import create_model
-    >>> model = create_model("small_cnn", num_classes=8)
-    >>> shapes = jax.eval_shape(lambda: initial_variables(model, jax.random.key(0), (28, 28, 1)))
-    >>> shapes["params"]["head"]["prototypes"].shape
-    (8, 64)
+    ValueError: If it does not return ``Outputs`` of a batch, or its head has another name.
   """
 
   @jax.jit
@@ -83,7 +60,7 @@ def initial_variables(
 
 
 def _check_network(model: nn.Module, outputs: Any, variables: Mapping[str, Any]) -> None:
-  """Raise ValueError unless a network gives what detectors, and all that is kept of it, rest on."""
+  """Raise ValueError unless a network has the outputs and the head that detectors need."""
   name = type(model).__name__
   if not isinstance(outputs, Outputs):
     raise ValueError(f"{name} must return isomax_jax.typing.Outputs, got {type(outputs).__name__}")
@@ -114,10 +91,13 @@ def create_state(
     optimizer: An optax transformation.
     key: Random key of the initial parameters.
     example_shape: Shape of an example: height, width and channels of an image.
-    learning_rates: What the optimiser's update takes as such, if it does.
+    learning_rates: Passed to the optimiser's ``update``, if it takes them.
 
   Returns:
     The state at step 0.
+
+  Raises:
+    ValueError: If the network does not return ``Outputs`` of a batch, or its head has another name.
 
   Example:
     >>> from isomax_jax.models import create_model

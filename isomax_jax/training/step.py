@@ -1,4 +1,4 @@
-"""The training step: one pure function that does not know how it is spread over devices."""
+"""The training step, a pure function of state, batch and key."""
 
 from collections.abc import Callable
 from typing import Any
@@ -22,18 +22,17 @@ def train_step(
   accumulate: int = 1,
   axis_name: str | None = None,
 ) -> tuple[TrainState, dict[str, jax.Array]]:
-  """Take one step of gradient descent on a batch, or on this device's part of it.
+  """Take one optimisation step on a batch, or on this device's share of it.
 
   Args:
     state: The train state.
     batch: Images as stored, labels, and each example's position in the global batch.
     key: The run's random key; the step is folded in here, positions by the objective.
     objective: What is minimised; see :mod:`isomax_jax.training.objectives`.
-    accumulate: Parts that the batch is split into, for one that does not fit: their gradients are
-      computed one after the other and averaged. The step is that of the whole batch but for
-      BatchNorm, which takes its statistics from a part.
-    axis_name: Mapped axis over which gradient and metrics are averaged. The model's BatchNorm
-      must have the same.
+    accumulate: Parts of a batch that does not fit into memory, whose gradients are computed one
+      after the other and averaged. Only BatchNorm takes its statistics from each part alone.
+    axis_name: Mapped axis over which gradient and metrics are averaged; the BatchNorm of the
+      network must have the same.
 
   Returns:
     The new state, and the means over the global batch of ``loss``, ``accuracy`` and ``entropy``
@@ -57,7 +56,7 @@ def train_step(
   key = jax.random.fold_in(key, state.step)
 
   def take_part(batch_stats, part):
-    """Return what a part of the batch gives: statistics; gradient and metrics."""
+    """Return a part's running statistics, and its gradient and metrics."""
 
     def mean_loss(params):
       losses = objective(_bind(state, params, batch_stats), key, part)
@@ -74,26 +73,18 @@ def train_step(
   if accumulate == 1:
     batch_stats, (gradient, metrics) = take_part(state.batch_stats, batch)
   else:
-    batch_stats, (gradient, metrics) = _accumulate(take_part, state, _split(batch, accumulate))
+    batch_stats, (gradient, metrics) = _accumulate(take_part, state, batch, accumulate)
   if axis_name is not None:
     gradient, metrics = lax.pmean((gradient, metrics), axis_name)
   return state.apply_gradients(grads=gradient, batch_stats=batch_stats), metrics
 
 
-def _split(batch: Batch, parts: int) -> Batch:
-  """Deal the rows of a batch out to parts, which get an axis in front.
-
-  A part has rows of every device's share, and the same ones however the batch is spread.
-  """
+def _accumulate(take_part: Callable, state: TrainState, batch: Batch, parts: int) -> Any:
+  """Take the parts of a batch in turn; return the last statistics and the means of the rest."""
 
   def deal(rows):
+    # A part has rows of every device's share, and the same ones however the batch is spread.
     return jnp.moveaxis(rows.reshape(-1, parts, *rows.shape[1:]), 1, 0)
-
-  return jax.tree.map(deal, batch)
-
-
-def _accumulate(take_part: Callable, state: TrainState, parts: Batch) -> Any:
-  """Take the parts one after the other; return the last statistics and the means of the rest."""
 
   def add(carry, part):
     batch_stats, gradients = carry
@@ -101,9 +92,9 @@ def _accumulate(take_part: Callable, state: TrainState, parts: Batch) -> Any:
     return (batch_stats, jax.tree.map(jnp.add, gradients, gradient)), metrics
 
   zeros = jax.tree.map(jnp.zeros_like, state.params)
-  (batch_stats, gradients), metrics = lax.scan(add, (state.batch_stats, zeros), parts)
-  count = len(parts.labels)
-  gradient = jax.tree.map(lambda total: total / count, gradients)
+  carry = state.batch_stats, zeros
+  (batch_stats, gradients), metrics = lax.scan(add, carry, jax.tree.map(deal, batch))
+  gradient = jax.tree.map(lambda total: total / parts, gradients)
   return batch_stats, (gradient, jax.tree.map(jnp.mean, metrics))
 
 

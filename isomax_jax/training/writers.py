@@ -1,4 +1,4 @@
-"""Where metrics go: each writer is a callable of a step and its metrics, and a context manager."""
+"""Writers of metrics: callables of a step and its metrics, and context managers."""
 
 import contextlib
 import json
@@ -13,25 +13,23 @@ Metrics = Mapping[str, float | str]
 
 
 class Writer(Protocol):
-  """Takes the metrics of a step."""
+  """What a log writes to."""
 
   def __call__(self, step: int, metrics: Metrics) -> None:
     """Write the metrics of a step."""
 
-  def __enter__(self) -> Self:
-    """Open what is written to."""
+  def __enter__(self) -> Self: ...
 
-  def __exit__(self, *exception: object) -> None:
-    """Close it, with nothing lost."""
+  def __exit__(self, *exception: object) -> None: ...
 
 
 class JsonLinesWriter:
-  """Appends a JSON line a call.
+  """Appends JSON lines to a file.
 
   Args:
     path: The file.
-    resume_step: Lines of later steps, which a killed run may have left behind its last
-      checkpoint, are cut off, and so is a torn last line.
+    resume_step: Lines of later steps, which a killed run may leave, are cut off, and so is a torn
+      last line.
   """
 
   def __init__(self, path: Path, *, resume_step: int = 0):
@@ -56,7 +54,7 @@ class JsonLinesWriter:
 
   def __exit__(self, *exception: object) -> None:
     with self._named_in_errors():
-      self._file.close()  # What could not be written is tried, and fails, once more.
+      self._file.close()  # Retries, and fails at, what could not be written.
 
   @contextlib.contextmanager
   def _named_in_errors(self) -> Iterator[None]:
@@ -67,11 +65,7 @@ class JsonLinesWriter:
 
 
 class TensorBoardWriter:
-  """Writes scalars as TensorBoard events, each under its split.
-
-  Args:
-    directory: Folder of the event files.
-  """
+  """Writes scalars as TensorBoard events under ``split/name``, in files in a directory."""
 
   def __init__(self, directory: Path):
     self._directory = directory
