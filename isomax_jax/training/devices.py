@@ -103,41 +103,29 @@ def make_runner(
     data = jax.device_put(jax.random.key_data(leaf), replicated)
     return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
 
-  replicate = partial(jax.tree.map, replicate_leaf)
+  split = NamedSharding(mesh, PartitionSpec(None, AXIS))
 
-  if strategy == "sharded":
-    split = NamedSharding(mesh, PartitionSpec(None, AXIS))
-    mapped = jax.jit(
+  def place_leaf(draw):
+    if strategy == "pmap":
+      # [steps, batch] becomes [steps, devices, batch / devices].
+      return np.reshape(draw, (draw.shape[0], count, -1, *draw.shape[2:]))
+    # A process draws its own rows: alone, all of them.
+    alone = jax.process_count() == 1
+    return draw if alone else jax.make_array_from_process_local_data(split, draw)
+
+  if strategy == "pmap":
+    program = jax.pmap(
+      steps, AXIS, in_axes=(None, None, 1, None), out_axes=None, devices=devices, donate_argnums=0
+    )
+  else:
+    program = jax.jit(
       steps,
       in_shardings=(replicated, replicated, split, replicated),
       out_shardings=replicated,
       donate_argnums=0,
     )
-
-    def place(draws):
-      # A process draws its own rows: alone, all of them.
-      if jax.process_count() == 1:
-        return draws
-      return jax.tree.map(partial(jax.make_array_from_process_local_data, split), draws)
-
-    return Runner(replicate, place, mapped.lower)
-
-  mapped = jax.pmap(
-    steps,
-    axis_name=AXIS,
-    in_axes=(None, None, 1, None),
-    out_axes=None,
-    devices=devices,
-    donate_argnums=0,
-  )
-
-  def split_draws(draws):
-    # [steps, batch] becomes [steps, devices, batch / devices].
-    return jax.tree.map(
-      lambda draw: np.reshape(draw, (draw.shape[0], count, -1, *draw.shape[2:])), draws
-    )
-
-  return Runner(replicate, split_draws, mapped.lower)
+  replicate, place = (partial(jax.tree.map, each) for each in (replicate_leaf, place_leaf))
+  return Runner(replicate, place, program.lower)
 
 
 def spread(
@@ -158,18 +146,16 @@ def spread(
     >>> runner.place(np.arange(2)).tolist()
     [0, 1]
   """
-  objective = config.objective.make(preprocessing, entropic_scale=config.model.entropic_scale)
-  strategy = _strategy(config, devices)
   step = partial(
     train_step,
-    objective=objective,
+    objective=config.objective.make(preprocessing, entropic_scale=config.model.entropic_scale),
     accumulate=config.optim.accumulate,
     axis_name=find_axis(config, devices),
   )
   return make_runner(
     step,
     fetch,
-    strategy=strategy,
+    strategy=_strategy(config, devices),
     devices=devices,
     batch_size=config.optim.batch_size,
     multiple=_multiple(config),

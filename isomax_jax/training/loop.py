@@ -3,6 +3,7 @@
 import itertools
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import jax
@@ -12,6 +13,7 @@ from isomax_jax.training.checkpoints import Checkpoints
 from isomax_jax.training.devices import Runner
 from isomax_jax.training.interruption import Interrupted, Interruption
 from isomax_jax.training.log import Log
+from isomax_jax.training.processes import on_first
 from isomax_jax.training.schedule import Schedule
 from isomax_jax.training.state import TrainState
 
@@ -77,27 +79,27 @@ def fit(
     state, metrics = programs.run(state, drawn, log)
     log.add(metrics)
     previous, step = step, step + len(drawn)
-    due = schedule.due(
-      previous,
-      step,
-      validates=validate is not None,
-      saves_validated=checkpoints.keep_best,
-      seconds_unsaved=time.monotonic() - saved,
-      stopping=bool(interruption),
-    )
-    if due.log or due.save:
+    due = partial(schedule.is_due, previous=previous, step=step)
+    stopping, logs = bool(interruption), due(schedule.log)
+    validates = validate is not None and due(schedule.validate)
+    overdue = time.monotonic() - saved > schedule.checkpoint_seconds
+    if jax.process_count() > 1:
+      # Clocks differ: process 0's counts, and is asked where all wait anyway.
+      overdue = logs and bool(on_first(partial(int, overdue)))
+    saves = stopping or overdue or due(schedule.checkpoint) or (validates and checkpoints.keep_best)
+    if logs or saves:
       log.count(step, last_good=checkpoints.latest_step)
-    if due.log:
+    if logs:
       log.write_means(step)
     accuracy = None
-    if due.validate:
+    if validates:
       log.stop_clock()
       measured = validate(state)
       log.write(step, "validation", measured)
       accuracy = measured.get("accuracy")
-    if due.save:
+    if saves:
       checkpoints.save(state, log.tally.to_json(), accuracy=accuracy)
       saved = time.monotonic()
-    if due.stop:
+    if stopping and step < schedule.total:
       raise Interrupted(f"stopped at step {step} of {schedule.total}", interruption.signal)
   return state

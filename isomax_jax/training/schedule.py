@@ -7,23 +7,10 @@ from typing import NamedTuple
 import jax
 
 from isomax_jax.training.config import TrainConfig
-from isomax_jax.training.processes import on_first
-
-
-class Due(NamedTuple):
-  """What is due after a dispatch."""
-
-  log: bool
-  validate: bool
-  save: bool
-  stop: bool
 
 
 class Schedule(NamedTuple):
-  """Intervals in steps; a checkpoint is also due after ``checkpoint_seconds`` without one.
-
-  What falls due during a dispatch happens after it, once.
-  """
+  """Intervals in steps; a checkpoint is also due after ``checkpoint_seconds`` without one."""
 
   total: int
   steps_per_epoch: float
@@ -37,28 +24,9 @@ class Schedule(NamedTuple):
     """Return how many steps to dispatch: at the end, single ones, for which one program does."""
     return self.per_dispatch if step + self.per_dispatch <= self.total else 1
 
-  def due(
-    self,
-    previous: int,
-    step: int,
-    *,
-    validates: bool,
-    saves_validated: bool,
-    seconds_unsaved: float,
-    stopping: bool,
-  ) -> Due:
-    """Return what is due after a dispatch from step ``previous`` to ``step``."""
-
-    def crossed(interval: int) -> bool:
-      return step == self.total or step // interval > previous // interval
-
-    log, validate = crossed(self.log), validates and crossed(self.validate)
-    overdue = seconds_unsaved > self.checkpoint_seconds
-    if jax.process_count() > 1:
-      # Clocks differ: process 0's counts, and is asked where all wait anyway.
-      overdue = log and bool(on_first(lambda: int(overdue)))
-    save = stopping or overdue or crossed(self.checkpoint) or (validate and saves_validated)
-    return Due(log, validate, save, stopping and step < self.total)
+  def is_due(self, interval: int, previous: int, step: int) -> bool:
+    """Return whether a dispatch from step ``previous`` to ``step`` completes an interval."""
+    return step == self.total or step // interval > previous // interval
 
 
 def make_schedule(config: TrainConfig, *, examples: int, devices: Sequence[jax.Device]) -> Schedule:
