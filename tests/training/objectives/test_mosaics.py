@@ -3,7 +3,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from isomax_jax.training.objectives._mosaics import is_plain, make_mosaics, mosaic_targets
+from isomax_jax.training.objectives.fractional_probability import (
+  is_plain,
+  make_mosaics,
+  mosaic_targets,
+)
 
 
 def test_each_mosaic_is_made_of_quadrants_of_its_four():

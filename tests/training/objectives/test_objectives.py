@@ -13,8 +13,8 @@ from isomax_jax.training import (
   fractional_probability,
 )
 from isomax_jax.training.devices import AXIS, make_runner
-from isomax_jax.training.objectives._mosaics import make_mosaics
 from isomax_jax.training.objectives.acet import maximize
+from isomax_jax.training.objectives.fractional_probability import make_mosaics
 from isomax_jax.typing import Batch, Outputs
 from tests.training.tiny import CLASSES, SHAPE, prepare
 
