@@ -1,7 +1,4 @@
-"""Classifier heads: parameters plus one call into :mod:`isomax_jax.losses`.
-
-The names here are Flax Linen modules; :mod:`isomax_jax.heads.nnx` has the same for NNX.
-"""
+"""Classifier heads as Flax Linen modules; :mod:`isomax_jax.heads.nnx` has the same for NNX."""
 
 from isomax_jax.heads.linen import DisMaxHead as DisMaxHead
 from isomax_jax.heads.linen import IsoMaxHead as IsoMaxHead

@@ -1,7 +1,14 @@
 """Heads as Flax Linen modules: features ``[..., features]`` to logits ``[..., classes]``.
 
-Parameters are float32 and so are the logits, whatever the dtype of the network below; products run
-at the highest precision, whatever the default.
+Parameters and logits are float32, whatever the dtype of the network below, and products run at the
+highest precision, whatever the default.
+
+Example:
+  >>> import jax
+  >>> head = IsoMaxHead(num_classes=10)
+  >>> variables = head.init(jax.random.key(0), jnp.ones((1, 64)))
+  >>> head.apply(variables, jnp.ones((8, 64))).shape
+  (8, 10)
 """
 
 import flax.linen as nn
@@ -14,19 +21,7 @@ from isomax_jax.typing import Features, Logits
 
 
 class SoftmaxHead(nn.Module):
-  r"""The affine head: :math:`L = f W + b`.
-
-  Attributes:
-    num_classes: Number of classes.
-
-  Example:
-    >>> import jax
-    >>> import jax.numpy as jnp
-    >>> head = SoftmaxHead(num_classes=10)
-    >>> variables = head.init(jax.random.key(0), jnp.ones((1, 64)))
-    >>> head.apply(variables, jnp.ones((8, 64))).shape
-    (8, 10)
-  """
+  """The affine head: :math:`L = f W + b`."""
 
   num_classes: int
 
@@ -45,19 +40,7 @@ class SoftmaxHead(nn.Module):
 
 
 class IsoMaxHead(nn.Module):
-  r"""The IsoMax head: :math:`L_j = -\lVert f - p_j \rVert`.
-
-  Attributes:
-    num_classes: Number of classes.
-
-  Example:
-    >>> import jax
-    >>> import jax.numpy as jnp
-    >>> head = IsoMaxHead(num_classes=10)
-    >>> variables = head.init(jax.random.key(0), jnp.ones((1, 64)))
-    >>> head.apply(variables, jnp.ones((8, 64))).shape
-    (8, 10)
-  """
+  r"""The IsoMax head: :math:`L_j = -\lVert f - p_j \rVert`."""
 
   num_classes: int
 
@@ -70,19 +53,7 @@ class IsoMaxHead(nn.Module):
 
 
 class IsoMaxPlusHead(nn.Module):
-  r"""The IsoMax+ head: negative scaled distances on the unit sphere.
-
-  Attributes:
-    num_classes: Number of classes.
-
-  Example:
-    >>> import jax
-    >>> import jax.numpy as jnp
-    >>> head = IsoMaxPlusHead(num_classes=10)
-    >>> variables = head.init(jax.random.key(0), jnp.ones((1, 64)))
-    >>> head.apply(variables, jnp.ones((8, 64))).shape
-    (8, 10)
-  """
+  """The IsoMax+ head: negative scaled distances on the unit sphere."""
 
   num_classes: int
 
@@ -96,19 +67,7 @@ class IsoMaxPlusHead(nn.Module):
 
 
 class DisMaxHead(nn.Module):
-  r"""The DisMax head: IsoMax+ distances plus their mean over the classes.
-
-  Attributes:
-    num_classes: Number of classes.
-
-  Example:
-    >>> import jax
-    >>> import jax.numpy as jnp
-    >>> head = DisMaxHead(num_classes=10)
-    >>> variables = head.init(jax.random.key(0), jnp.ones((1, 64)))
-    >>> head.apply(variables, jnp.ones((8, 64))).shape
-    (8, 10)
-  """
+  """The DisMax head: IsoMax+ distances plus their mean over the classes."""
 
   num_classes: int
 

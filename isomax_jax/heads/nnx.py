@@ -1,6 +1,12 @@
-"""The heads of :mod:`isomax_jax.heads` for Flax NNX: same names, parameters and numbers.
+"""The heads of :mod:`isomax_jax.heads` as Flax NNX modules: same names, parameters and numbers.
 
-As with ``nnx.Linear``, the number of features comes first, since NNX makes its parameters at once.
+As with ``nnx.Linear``, the number of features comes first, since NNX creates parameters at once.
+``rngs`` gives the initial kernel or prototypes.
+
+Example:
+  >>> head = IsoMaxHead(64, 10, rngs=nnx.Rngs(0))
+  >>> head(jnp.ones((8, 64))).shape
+  (8, 10)
 """
 
 import jax
@@ -14,20 +20,7 @@ from isomax_jax.typing import Features, Logits
 
 
 class SoftmaxHead(nnx.Module):
-  r"""The affine head: :math:`L = f W + b`.
-
-  Args:
-    num_features: Width of the features.
-    num_classes: Number of classes.
-    rngs: Source of the initial kernel.
-
-  Example:
-    >>> import jax.numpy as jnp
-    >>> from flax import nnx
-    >>> head = SoftmaxHead(64, 10, rngs=nnx.Rngs(0))
-    >>> head(jnp.ones((8, 64))).shape
-    (8, 10)
-  """
+  """The affine head: :math:`L = f W + b`."""
 
   def __init__(self, num_features: int, num_classes: int, *, rngs: nnx.Rngs):
     bound = num_features**-0.5
@@ -43,23 +36,10 @@ class SoftmaxHead(nnx.Module):
 
 
 class IsoMaxHead(nnx.Module):
-  r"""The IsoMax head: :math:`L_j = -\lVert f - p_j \rVert`.
-
-  Args:
-    num_features: Width of the features.
-    num_classes: Number of classes.
-    rngs: Not drawn from, since prototypes start at zero; taken so that heads are interchangeable.
-
-  Example:
-    >>> import jax.numpy as jnp
-    >>> from flax import nnx
-    >>> head = IsoMaxHead(64, 10, rngs=nnx.Rngs(0))
-    >>> head(jnp.ones((8, 64))).shape
-    (8, 10)
-  """
+  r"""The IsoMax head: :math:`L_j = -\lVert f - p_j \rVert`."""
 
   def __init__(self, num_features: int, num_classes: int, *, rngs: nnx.Rngs):
-    del rngs
+    del rngs  # Prototypes start at zero; taken so that heads are interchangeable.
     self.prototypes = nnx.Param(jnp.zeros((num_classes, num_features)))
 
   def __call__(self, features: Features) -> Logits:
@@ -68,20 +48,7 @@ class IsoMaxHead(nnx.Module):
 
 
 class IsoMaxPlusHead(nnx.Module):
-  r"""The IsoMax+ head: negative scaled distances on the unit sphere.
-
-  Args:
-    num_features: Width of the features.
-    num_classes: Number of classes.
-    rngs: Source of the initial prototypes.
-
-  Example:
-    >>> import jax.numpy as jnp
-    >>> from flax import nnx
-    >>> head = IsoMaxPlusHead(64, 10, rngs=nnx.Rngs(0))
-    >>> head(jnp.ones((8, 64))).shape
-    (8, 10)
-  """
+  """The IsoMax+ head: negative scaled distances on the unit sphere."""
 
   def __init__(self, num_features: int, num_classes: int, *, rngs: nnx.Rngs):
     self.prototypes = nnx.Param(jax.random.normal(rngs.params(), (num_classes, num_features)))
@@ -93,20 +60,7 @@ class IsoMaxPlusHead(nnx.Module):
 
 
 class DisMaxHead(nnx.Module):
-  r"""The DisMax head: IsoMax+ distances plus their mean over the classes.
-
-  Args:
-    num_features: Width of the features.
-    num_classes: Number of classes.
-    rngs: Source of the initial prototypes.
-
-  Example:
-    >>> import jax.numpy as jnp
-    >>> from flax import nnx
-    >>> head = DisMaxHead(64, 10, rngs=nnx.Rngs(0))
-    >>> head(jnp.ones((8, 64))).shape
-    (8, 10)
-  """
+  """The DisMax head: IsoMax+ distances plus their mean over the classes."""
 
   def __init__(self, num_features: int, num_classes: int, *, rngs: nnx.Rngs):
     self.prototypes = nnx.Param(jax.random.normal(rngs.params(), (num_classes, num_features)))

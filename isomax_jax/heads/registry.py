@@ -1,4 +1,4 @@
-"""The heads: one record each, which is all that the rest of the library knows of one."""
+"""The registry of heads: to the rest of the library, a head is its record."""
 
 from collections.abc import Callable
 from functools import partial
@@ -11,18 +11,17 @@ from isomax_jax.heads.linen import DisMaxHead, IsoMaxHead, IsoMaxPlusHead, Softm
 
 
 class HeadEntry(NamedTuple):
-  """What is known of a head.
+  """The record of a head.
 
   Attributes:
-    name: What configs and records call it.
+    name: Name in configs and records.
     linen: Constructor of the Linen module, ``linen(num_classes=...)``: features
       ``[..., features]`` to logits ``[..., classes]``.
-    label: What tables and figures call it.
-    entropic_scale: What its cross-entropy multiplies the logits by in training, unless told.
+    label: Name in tables and figures.
+    entropic_scale: Default factor of the logits in the cross-entropy of training.
     detector: Name of the detector that a run with this head decides by.
-    nnx: Constructor of the same for NNX, ``nnx(num_features, num_classes, rngs=...)``; None where
-      there is none.
-    colour: Its colour in figures, ``"#rrggbb"``.
+    nnx: Constructor of the NNX module, ``nnx(num_features, num_classes, rngs=...)``, if any.
+    colour: Colour in figures, ``"#rrggbb"``.
   """
 
   name: str
@@ -35,7 +34,7 @@ class HeadEntry(NamedTuple):
 
 
 def _nnx(name: str, *arguments: int, **options: Any) -> Any:
-  """Make an NNX head; a program that needs none need not import NNX."""
+  """Make an NNX head; only programs that need one import NNX."""
   from isomax_jax.heads import nnx
 
   return getattr(nnx, name)(*arguments, **options)
@@ -46,7 +45,7 @@ def _own(name: str, linen: type[nn.Module], *columns: Any, colour: str) -> HeadE
   return HeadEntry(name, linen, *columns, nnx=partial(_nnx, linen.__name__), colour=colour)
 
 
-# Okabe and Ito's colours: told apart under every common colour blindness.
+# Okabe and Ito's colours, distinct under every common colour blindness.
 HEADS = Registry(
   "head",
   "isomax_jax.heads:HEADS",

@@ -1,4 +1,4 @@
-"""The layers that the networks are made of, set up as the paper's authors do."""
+"""Layers shared by the networks, configured as by the paper's authors."""
 
 from collections.abc import Callable
 from functools import partial
@@ -14,22 +14,9 @@ Layer = Callable[..., nn.Module]
 def make_layers(*, train: bool, dtype: jnp.dtype, axis_name: str | None) -> tuple[Layer, Layer]:
   """Make the constructors of a network's convolutions and BatchNorms.
 
-  Args:
-    train: Whether BatchNorm takes the batch's statistics, and moves the running ones.
-    dtype: Dtype of the computation; parameters and statistics are float32.
-    axis_name: Mapped axis over which training statistics are averaged, if any.
-
   Returns:
-    ``convolution(width, size=3, stride=1)``, square and without bias, and ``norm()``.
-
-  Example:
-    >>> import jax
-    >>> import jax.numpy as jnp
-    >>> convolution, norm = make_layers(train=False, dtype=jnp.float32, axis_name=None)
-    >>> images = jnp.zeros((5, 32, 32, 3))
-    >>> variables = convolution(24, stride=2).init(jax.random.key(0), images)
-    >>> convolution(24, stride=2).apply(variables, images).shape
-    (5, 16, 16, 24)
+    ``convolution(width, size=3, stride=1)``, square and without bias, and ``norm()``, whose
+    training statistics are averaged over the mapped axis. Parameters and statistics are float32.
   """
 
   def convolution(width: int, size: int = 3, stride: int = 1) -> nn.Conv:
@@ -55,13 +42,7 @@ def make_layers(*, train: bool, dtype: jnp.dtype, axis_name: str | None) -> tupl
 
 
 def spatial_mean(x: jax.Array) -> jax.Array:
-  """Return the mean over height and width, shape ``[batch, channels]``, at least float32.
-
-  Example:
-    >>> import jax.numpy as jnp
-    >>> spatial_mean(jnp.ones((5, 8, 8, 3), jnp.bfloat16)).dtype
-    dtype('float32')
-  """
+  """Return the mean over height and width, shape ``[batch, channels]``, at least float32."""
   # Fused with a bfloat16 convolution, the mean is NaN on jaxlib 0.12.0's CPUs.
   dtype = jnp.promote_types(x.dtype, jnp.float32)
   return jnp.mean(lax.optimization_barrier(x), axis=(1, 2), dtype=dtype)

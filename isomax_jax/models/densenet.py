@@ -11,12 +11,9 @@ from isomax_jax.typing import Images, Outputs
 
 
 class BottleneckLayer(nn.Module):
-  """Add channels to those that came in, from all of them through a 1×1 and a 3×3 convolution.
+  """Concatenate ``growth_rate`` new channels, by a 1×1 convolution to four times as many and a 3×3.
 
-  Attributes:
-    growth_rate: Number of channels to add; the 1×1 convolution has four times as many.
-    convolution: Constructor of a convolution, by width and size.
-    norm: Constructor of a BatchNorm.
+  ``convolution`` and ``norm`` are those of :func:`make_layers`.
   """
 
   growth_rate: int
@@ -25,19 +22,14 @@ class BottleneckLayer(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
-    """Return ``x`` and the new channels, ``[batch, height, width, channels + growth_rate]``."""
+    """Return activations of shape ``[batch, height, width, channels + growth_rate]``."""
     y = self.convolution(4 * self.growth_rate, size=1)(nn.relu(self.norm()(x)))
     y = self.convolution(self.growth_rate)(nn.relu(self.norm()(y)))
     return jnp.concatenate([x, y], axis=-1)
 
 
 class Transition(nn.Module):
-  """Halve the number of channels, rounded down, and height and width.
-
-  Attributes:
-    convolution: Constructor of a convolution, by width and size.
-    norm: Constructor of a BatchNorm.
-  """
+  """Halve height, width and the number of channels, rounded down."""
 
   convolution: Layer
   norm: Layer
@@ -82,7 +74,7 @@ class DenseNet(nn.Module):
 
   @nn.compact
   def __call__(self, images: Images, *, train: bool) -> Outputs:
-    """Return logits, features and the means of the stem, each transition and the features' maps."""
+    """Return logits, features and the means of the stem, each transition and the last maps."""
     convolution, norm = make_layers(train=train, dtype=self.dtype, axis_name=self.axis_name)
     x = convolution(2 * self.growth_rate)(images.astype(self.dtype))
     stages = [spatial_mean(x)]

@@ -1,4 +1,4 @@
-"""The networks: one record each, and how one is created with a head."""
+"""The registry of networks, and their creation with a head."""
 
 import inspect
 from collections.abc import Callable
@@ -17,13 +17,13 @@ from isomax_jax.models.wide_resnet import WideResNet28x10
 
 
 class NetworkEntry(NamedTuple):
-  """What is known of a network.
+  """The record of a network.
 
   Attributes:
-    name: What configs and records call it.
+    name: Name in configs and records.
     make: Constructor of the Linen module, ``make(head=..., dtype=..., axis_name=...)``; see
-      :func:`create_model` for what it is given and what it has to be.
-    label: What tables call it.
+      :func:`create_model` for its arguments and its result.
+    label: Name in tables.
   """
 
   name: str
@@ -31,7 +31,7 @@ class NetworkEntry(NamedTuple):
   label: str
 
   @property
-  def starts_as_shortcuts(self) -> bool:
+  def has_zero_init_residual(self) -> bool:
     """Whether it has the option ``zero_init_residual``."""
     return "zero_init_residual" in inspect.signature(self.make).parameters
 
@@ -59,9 +59,9 @@ def create_model(
   axis_name: str | None = None,
   zero_init_residual: bool = False,
 ) -> nn.Module:
-  """Create a network with a head of the given name.
+  """Create a network with a head.
 
-  A network keeps its head under the name ``head``, and gives :class:`isomax_jax.typing.Outputs`,
+  A network keeps its head under the name ``head``, and returns :class:`isomax_jax.typing.Outputs`,
   whose logits are the head's of the features.
 
   Args:
@@ -73,7 +73,7 @@ def create_model(
     zero_init_residual: Whether the last BatchNorm scale of every residual block starts at zero.
 
   Returns:
-    A Linen module; ``model.apply(variables, images, train=False)`` gives ``Outputs``.
+    A Linen module; ``model.apply(variables, images, train=False)`` returns ``Outputs``.
 
   Raises:
     ValueError: If a name is unknown, the number of classes not positive, or the network has no
@@ -84,7 +84,7 @@ def create_model(
     >>> import jax.numpy as jnp
     >>> model = create_model("small_cnn", num_classes=8)
     >>> images = jnp.zeros((5, 28, 28, 1))
-    >>> outputs, variables = jax.eval_shape(  # Shapes alone; model.init and apply compute.
+    >>> outputs, variables = jax.eval_shape(  # Shapes alone.
     ...     lambda: model.init_with_output(jax.random.key(0), images, train=False))
     >>> outputs.logits.shape, outputs.features.shape
     ((5, 8), (5, 64))
@@ -101,9 +101,9 @@ def create_model(
 
 
 def check_zero_init_residual(argument: str, name: str) -> None:
-  """Raise ValueError, naming the argument that is set, unless a network has the option."""
-  if not MODELS[name].starts_as_shortcuts:
-    known = [each for each, network in sorted(MODELS.items()) if network.starts_as_shortcuts]
+  """Raise ValueError, naming the argument, unless a network has ``zero_init_residual``."""
+  if not MODELS[name].has_zero_init_residual:
+    known = [each for each, network in sorted(MODELS.items()) if network.has_zero_init_residual]
     raise ValueError(
       f"{argument} needs residual blocks that end in BatchNorm, as {' and '.join(known)} have, "
       f"got {name}"

@@ -1,4 +1,4 @@
-"""Residual networks for images of 32×32 pixels, activated after each sum."""
+"""Residual networks for images of 32×32 pixels, with post-activation blocks."""
 
 from functools import partial
 
@@ -11,15 +11,10 @@ from isomax_jax.typing import Images, Outputs
 
 
 class BasicBlock(nn.Module):
-  """Two 3×3 convolutions around a shortcut, which is projected where the shape changes.
+  """Two 3×3 convolutions, the first strided, and a shortcut, projected where the shape changes.
 
-  Attributes:
-    width: Channels of both convolutions.
-    stride: Stride of the first.
-    convolution: Constructor of a convolution, by width, size and stride.
-    norm: Constructor of a BatchNorm.
-    zero_init_residual: Whether the last scale before the sum starts at zero, so that at first the
-      block is its shortcut.
+  ``convolution`` and ``norm`` are those of :func:`make_layers`. With ``zero_init_residual`` the
+  last scale before the sum starts at zero, so that at first the block is its shortcut.
   """
 
   width: int

@@ -1,4 +1,4 @@
-"""Wide residual networks for images of 32×32 pixels, activated before each convolution."""
+"""Wide residual networks for images of 32×32 pixels, with pre-activation blocks."""
 
 from functools import partial
 
@@ -11,15 +11,10 @@ from isomax_jax.typing import Images, Outputs
 
 
 class PreActivationBlock(nn.Module):
-  """Two 3×3 convolutions, each after BatchNorm and ReLU, around a shortcut.
+  """Two 3×3 convolutions after BatchNorm and ReLU, the first strided, and a shortcut.
 
-  Where the shape changes, the shortcut is projected from the first activations.
-
-  Attributes:
-    width: Channels of both convolutions.
-    stride: Stride of the first.
-    convolution: Constructor of a convolution, by width, size and stride.
-    norm: Constructor of a BatchNorm.
+  Where the shape changes, the shortcut is projected from the first activations. ``convolution`` and
+  ``norm`` are those of :func:`make_layers`.
   """
 
   width: int
@@ -71,7 +66,7 @@ class WideResNet(nn.Module):
 
   @nn.compact
   def __call__(self, images: Images, *, train: bool) -> Outputs:
-    """Return logits, features and the means of the stem, two stages and the features' maps."""
+    """Return logits, features and the means of the stem, two stages and the last maps."""
     convolution, norm = make_layers(train=train, dtype=self.dtype, axis_name=self.axis_name)
     x = convolution(16)(images.astype(self.dtype))
     stages = []
