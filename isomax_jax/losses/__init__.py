@@ -1,9 +1,9 @@
-"""Logits and losses as pure functions: arrays in, one value an example out.
+"""Logits and losses as pure functions of arrays.
 
 The IsoMax loss is two of these functions, ``scaled_cross_entropy(isomax_logits(features,
-prototypes), labels)``; IsoMax+ and DisMax put their own logits in the place of IsoMax's.
+prototypes), labels)``; IsoMax+ and DisMax have logits of their own.
 
-The default entropic scale, 10, is for such distances. Logits of a linear layer want
+The default entropic scale, 10, is for such distances. Logits of a linear layer need
 ``entropic_scale=1``: at 10 their cross-entropy trains another, much sharper classifier.
 """
 

@@ -10,7 +10,7 @@ from isomax_jax.typing import Features, Logits, Prototypes
 def dismax_logits(
   features: Features, prototypes: Prototypes, distance_scale: Float[Array, ""] | float
 ) -> Logits:
-  r"""Compute DisMax logits: each distance, made worse by the mean distance to all classes.
+  r"""Compute DisMax logits: the negative sum of each distance and the mean over all classes.
 
   .. math::
     D_j = |s| \, \lVert f / \lVert f \rVert - p_j / \lVert p_j \rVert \rVert / \sqrt 2, \qquad

@@ -171,7 +171,7 @@ def _distances(
 
   @distances.def_vmap
   def _(axis_size, in_batched, features, prototypes):
-    # Rows that are mapped over are rows all the same: the choice is made anew.
+    # Rows that are mapped over count too: choose again.
     rows_mapped, prototypes_mapped = in_batched
     if not prototypes_mapped:
       return distances(features, prototypes), True
@@ -198,7 +198,7 @@ def _distances_jvp(choose, primals, tangents):
   distances = _distances(choose, *primals)
   f, q = _centre(*primals)
   # Terms of a tangent that is zero are left out: a product with zeros costs as much as another, and
-  # XLA on CPUs may take it from memory that nobody has written.
+  # XLA on CPUs may take it from uninitialised memory.
   rows, products = [], []
   if not isinstance(features_dot, SymbolicZero):
     rows.append(_inner_products(f, features_dot))
@@ -310,6 +310,6 @@ def _take(prototypes: jax.Array, chosen: jax.Array) -> jax.Array:
   """Return the chosen prototypes, shape ``[..., features]``."""
   if not is_explicitly_sharded(prototypes):
     return prototypes[chosen]
-  # Which sharding a gather has to be told, and vmap hides it; of a product it follows.
+  # A gather must be given its sharding, which vmap hides; a product infers it.
   is_chosen = is_class(chosen, prototypes.shape[0]).astype(prototypes.dtype)
   return jnp.matmul(is_chosen, prototypes, precision=lax.Precision.HIGHEST)

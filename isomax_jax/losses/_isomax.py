@@ -14,8 +14,8 @@ def isomax_logits(features: Features, prototypes: Prototypes) -> Logits:
 
   .. math:: L_j = -\lVert f - p_j \rVert
 
-  The distance is not squared; how exact it is, and for which vectors, stands with
-  :func:`pairwise_distance`. Prototypes are ordinary parameters that start at zero.
+  The distance is not squared; for its accuracy and range see :func:`pairwise_distance`. Prototypes
+  are ordinary parameters that start at zero.
 
   Args:
     features: Feature vectors, shape ``[..., features]``, floating.
@@ -88,7 +88,7 @@ def _normalize(vectors: jax.Array) -> jax.Array:
   """Divide by the norm; zero rows stay zero."""
   # Dividing by the largest magnitude first keeps the squares of 1e-30 or 1e30 in range.
   if vectors.shape[-1] == 0:
-    return vectors  # There is no largest of nothing.
+    return vectors  # An empty axis has no maximum.
   largest = jax.lax.stop_gradient(jnp.max(jnp.abs(vectors), axis=-1, keepdims=True))
   nonzero = largest != 0  # true of NaN, which must not turn into zero
   vectors = vectors / jnp.where(nonzero, largest, 1)
