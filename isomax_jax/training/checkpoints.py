@@ -130,18 +130,21 @@ class Checkpoints:
     Raises:
       OSError: If this checkpoint, or the one before it, could not be written.
     """
-    step = int(state.step)
+    step, arrays = int(state.step), _arrays(state)
     if step == self._manager.latest_step():
       return
     with self._failing_in_one_line():
       self._manager.wait_until_finished()
       self._saving = step
-      _check_space(self._directory, _arrays(state))
+      needed = sum(leaf.nbytes for leaf in jax.tree.leaves(arrays))
+      free = shutil.disk_usage(self._directory).free
+      if free < needed:  # Instead of writing half of it.
+        raise OSError(f"it takes {needed / 1e6:,.1f} MB, and {free / 1e6:,.1f} MB are free")
       self._manager.save(
         step,
         metrics=None if accuracy is None else {"accuracy": accuracy},
         args=ocp.args.Composite(
-          state=ocp.args.PyTreeSave(_arrays(state)),
+          state=ocp.args.PyTreeSave(arrays),
           # Written in the background, when the caller may have changed the original.
           notes=ocp.args.JsonSave(copy.deepcopy(dict(notes))),
         ),
@@ -230,7 +233,10 @@ class Checkpoints:
       listed = "; ".join(f"{step}: {damage}" for step, damage in damages.items())
       raise DamagedCheckpoint(f"no checkpoint in {self._directory} is undamaged ({listed})")
     for damaged, damage in damages.items():
-      aside = _set_aside(self._directory / str(damaged))
+      folder, number = self._directory / str(damaged), 1
+      while (aside := folder.with_name(f"{damaged}.damaged-{number}")).exists():
+        number += 1
+      folder.rename(aside)
       _logger.warning(
         "checkpoint %d is damaged (%s): set aside as %s, going on from step %d",
         damaged, damage, aside, step,
@@ -324,14 +330,6 @@ def silence() -> None:
   sys.unraisablehook = report_unless_abandoned
 
 
-def _check_space(directory: Path, arrays: Any) -> None:
-  """Raise OSError if a checkpoint does not fit on the disk, instead of writing half of it."""
-  needed = sum(leaf.nbytes for leaf in jax.tree.leaves(arrays))
-  free = shutil.disk_usage(directory).free
-  if free < needed:
-    raise OSError(f"it takes {needed / 1e6:,.1f} MB, and {free / 1e6:,.1f} MB are free")
-
-
 def find_damage(folder: Path, *, part: str = "") -> str | None:
   """Return what is wrong with a checkpoint's files whose names start with ``part``, or None."""
   if not (folder / MANIFEST).is_file():
@@ -365,14 +363,6 @@ def _files_of(folder: Path) -> dict[str, Path]:
 def _digest(path: Path) -> str:
   with path.open("rb") as file:
     return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _set_aside(folder: Path) -> Path:
-  """Rename a folder so that it is no checkpoint."""
-  number = 1
-  while (aside := folder.with_name(f"{folder.name}.damaged-{number}")).exists():
-    number += 1
-  return folder.rename(aside)
 
 
 def _arrays(state: TrainState) -> dict[str, Any]:

@@ -70,8 +70,7 @@ def make_runner(
     >>> runner = make_runner(
     ...     step, lambda source, draw: source[draw], strategy="sharded",
     ...     devices=jax.devices()[:1], batch_size=2)
-    >>> arguments = runner.replicate((np.zeros(()), np.arange(5.0), jax.random.key(0)))
-    >>> state, source, key = arguments
+    >>> state, source, key = runner.replicate((np.zeros(()), np.arange(5.0), jax.random.key(0)))
     >>> draws = runner.place(np.array([[1, 2], [3, 4]]))  # Two steps of two examples.
     >>> run = runner.lower(state, source, draws, key).compile()
     >>> state, metrics = run(state, source, draws, key)
@@ -129,11 +128,7 @@ def make_runner(
 
 
 def spread(
-  config: TrainConfig,
-  preprocessing: Preprocessing,
-  fetch: Fetch,
-  *,
-  devices: Sequence[jax.Device],
+  config: TrainConfig, preprocessing: Preprocessing, fetch: Fetch, *, devices: Sequence[jax.Device]
 ) -> Runner:
   """Spread a config's step over devices, as :func:`make_runner` does.
 

@@ -34,17 +34,19 @@ def listen() -> Iterator[Interruption]:
   if threading.current_thread() is not threading.main_thread():
     yield interruption  # Python delivers signals to the main thread only.
     return
-  previous = {}
+  previous = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+
+  def restore_handlers():
+    for each, handler in previous.items():
+      signal.signal(each, handler)
 
   def note(number, frame):
     interruption.signal = signal.Signals(number)
-    for each, handler in previous.items():
-      signal.signal(each, handler)
+    restore_handlers()
 
-  for each in (signal.SIGINT, signal.SIGTERM):
-    previous[each] = signal.signal(each, note)
+  for each in previous:
+    signal.signal(each, note)
   try:
     yield interruption
   finally:
-    for each, handler in previous.items():
-      signal.signal(each, handler)
+    restore_handlers()

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -31,10 +32,7 @@ class Schedule(NamedTuple):
 
 def make_schedule(config: TrainConfig, *, examples: int, devices: Sequence[jax.Device]) -> Schedule:
   """Make the schedule of a config that trains on so many examples."""
-
-  def steps(epochs: float) -> int:
-    return count_steps(config, epochs, examples=examples)
-
+  steps = partial(count_steps, config, examples=examples)
   total = steps(config.optim.epochs)
   return Schedule(
     total=total,

@@ -17,12 +17,7 @@ class Objectives(Registry[type[ObjectiveConfig]]):
   """The registry of objectives, in which an option has one owner."""
 
   def register(self, entry: type[ObjectiveConfig]) -> None:
-    """Add an objective.
-
-    Raises:
-      ValueError: As :meth:`Registry.register` does, or if another objective has one of its options,
-        one has no default, or it has no ``make``.
-    """
+    """Add an objective with ``make``, whose options have defaults and are no other objective's."""
     if inspect.isabstract(entry):
       raise ValueError(f"objective {entry.name!r} must have a method make")
     for option, field in _options(entry).items():
