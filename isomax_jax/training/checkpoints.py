@@ -55,13 +55,11 @@ class Checkpoints:
   restores flipped bits silently.
 
   Args:
-    directory: Folder of the checkpoints; created if missing, unless ``read_only``.
+    directory: Folder of the checkpoints; created if missing, unless ``read_only``. Must pass
+      :func:`check_directory`.
     kept: How many of the last ones stay on disk; None keeps all.
     keep_best: Whether the one of highest validation accuracy stays too.
     read_only: Whether to change nothing, since another process may be writing.
-
-  Raises:
-    ValueError: If :func:`check_directory` refuses it.
   """
 
   def __init__(
@@ -101,11 +99,7 @@ class Checkpoints:
     return self._manager.latest_step()
 
   def best_step(self) -> int | None:
-    """Return the step of the checkpoint of highest validation accuracy, or None.
-
-    Raises:
-      DamagedCheckpoint: If one of the accuracies is damaged.
-    """
+    """Return the step of highest validation accuracy, or None; raise if an accuracy is damaged."""
     with self._failing_in_one_line():
       self._manager.wait_until_finished()
     for step in self.steps():

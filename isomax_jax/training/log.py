@@ -47,14 +47,7 @@ class Tally:
 
 
 class Log:
-  """Tallies time and metrics, and writes their means.
-
-  Args:
-    tally: What was tallied before.
-    writers: Receive the lines.
-    batch_size: Examples per step over all devices.
-    steps_per_epoch: Steps per epoch.
-  """
+  """Tallies time and metrics, and writes their means; the batch size is that over all devices."""
 
   def __init__(
     self, tally: Tally, writers: Sequence[Writer], *, batch_size: int, steps_per_epoch: float

@@ -19,13 +19,7 @@ from isomax_jax.training.state import TrainState
 
 
 class Programs:
-  """The compiled steps of a run: one program for each number of steps.
-
-  Args:
-    runner: The step, spread over devices.
-    source: Arrays that batches are fetched from.
-    key: The run's random key.
-  """
+  """The compiled steps of a run, with its source and key: a program for each number of steps."""
 
   def __init__(self, runner: Runner, source: Any, key: jax.Array):
     self._runner = runner
@@ -56,16 +50,9 @@ def fit(
 ) -> TrainState:
   """Train from the state's step to the end of the schedule.
 
-  Args:
-    state: The state to start from, new or restored, replicated.
-    programs: The compiled steps.
-    draws: Function of a step to the stream of draws from there on.
-    schedule: When to log, validate and save.
-    log: The log.
-    checkpoints: Where the state is saved: on the intervals, when stopped, at the end, and after
-      each validation if they keep the best.
-    validate: Function of the state to metrics of the validation images, if there are any.
-    interruption: Looked at after each dispatch.
+  ``state`` is new or restored, and replicated. ``draws`` maps a step to the stream of draws from
+  there on, ``validate`` a state to metrics of the validation images. The state is saved on the
+  intervals, when stopped, at the end, and after each validation if ``checkpoints`` keep the best.
 
   Raises:
     FloatingPointError: If the loss is not finite; no such state is saved.

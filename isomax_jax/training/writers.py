@@ -26,10 +26,7 @@ class Writer(Protocol):
 class JsonLinesWriter:
   """Appends JSON lines to a file.
 
-  Args:
-    path: The file.
-    resume_step: Lines of later steps, which a killed run may leave, are cut off, and so is a torn
-      last line.
+  What a killed run may leave is cut off: lines of steps after ``resume_step``, and a torn last line.
   """
 
   def __init__(self, path: Path, *, resume_step: int = 0):
