@@ -269,7 +269,7 @@ class Checkpoints:
 
   @contextlib.contextmanager
   def _failing_in_one_line(self) -> Iterator[None]:
-    """Raise OSError for whatever a save raises."""
+    """Raise OSError of one line for whatever a save raises."""
     try:
       yield
     except Exception as error:

@@ -24,9 +24,9 @@ class Writer(Protocol):
 
 
 class JsonLinesWriter:
-  """Appends JSON lines to a file.
+  """Appends JSON lines to a file, after cutting off what a killed run may have left.
 
-  What a killed run may leave is cut off: lines of steps after ``resume_step``, and a torn last line.
+  That is lines of steps after ``resume_step``, and a torn last line.
   """
 
   def __init__(self, path: Path, *, resume_step: int = 0):

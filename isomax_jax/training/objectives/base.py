@@ -46,8 +46,7 @@ class Losses(NamedTuple):
 Objective = Callable[[Network, jax.Array, Batch], Losses]
 
 APART = 2**32 - 1
-"""Folded into the key of draws that are not the batch's own: no position, which those fold in, is
-as high."""
+"""Folded into a key for draws beside the batch's own, which fold in positions: none is as high."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
