@@ -22,7 +22,7 @@ class Schedule(NamedTuple):
   checkpoint_seconds: float = math.inf
 
   def steps_from(self, step: int) -> int:
-    """Return how many steps to dispatch next; the rest of a run goes step by step, by one program."""
+    """Return how many steps to dispatch next; the rest of a run goes singly, by one program."""
     return self.per_dispatch if step + self.per_dispatch <= self.total else 1
 
   def is_due(self, interval: int, previous: int, step: int) -> bool:
