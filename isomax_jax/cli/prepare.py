@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import tyro
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import TextColumn, TimeElapsedColumn
 
 from isomax_jax import data
+from isomax_jax.cli.progress import NamedBars
 
 
 def prepare(
@@ -30,7 +30,10 @@ def prepare(
   """
   if not names:
     raise ValueError("names must name a set or more, got none; isomax-jax data list shows all")
-  sets = [each for name in names for each in _configurations(name)]
+  sets = []
+  for name in names:
+    configurations = [each for each in data.SPECS if each.partition("/")[0] == name]
+    sets += configurations or [name]
   with _Bars() as bars:
     folders = [
       data.prepare(name, data_dir=data_dir, manual_dir=manual_dir, report=bars.show)
@@ -41,47 +44,28 @@ def prepare(
   return 0
 
 
-def _configurations(name: str) -> list[str]:
-  """Return the configurations of a set that is named without one."""
-  return [each for each in data.SPECS if each.partition("/")[0] == name] or [name]
-
-
-class _Bars:
-  """A progress bar for each set, and remarks above them."""
+class _Bars(NamedBars):
+  """A bar for each set and remarks above them, shown from the first report on."""
 
   def __init__(self):
-    self._progress = Progress(
-      TextColumn("{task.description}"),
-      BarColumn(bar_width=24),
-      TextColumn("{task.percentage:>3.0f}% {task.fields[stage]}"),
-      TimeElapsedColumn(),
-      console=Console(stderr=True),
+    super().__init__(
+      TextColumn("{task.percentage:>3.0f}% {task.fields[text]}"), TimeElapsedColumn()
     )
-    self._tasks: dict[str, TaskID] = {}
-    self._started = False
 
   def __enter__(self):
     return self
 
   def __exit__(self, *exception):
-    if self._started:
-      self._progress.stop()
+    if self.live.is_started:
+      self.stop()
 
   def show(self, progress: data.Progress) -> None:
     """Show how far a set is."""
-    if not self._started:
-      self._progress.start()
-      self._started = True
+    self.start()
     if progress.stage == "note":
-      self._progress.console.print(
-        f"note: {progress.text}", highlight=False, markup=False, emoji=False, soft_wrap=True
-      )
+      note = f"note: {progress.text}"
+      self.console.print(note, highlight=False, markup=False, emoji=False, soft_wrap=True)
       return
-    if progress.name not in self._tasks:
-      self._tasks[progress.name] = self._progress.add_task(progress.name, stage="")
-    self._progress.update(
-      self._tasks[progress.name],
-      completed=progress.done,
-      total=progress.total or None,
-      stage=f"{progress.stage} {progress.text}",
-    )
+    text = f"{progress.stage} {progress.text}"
+    total = progress.total or None
+    self.set(progress.name, completed=progress.done, total=total, text=text)

@@ -1,11 +1,13 @@
-"""How far training is, live on the terminal: a line for one network, a bar for each of many."""
+"""Progress bars on the terminal."""
+
+from typing import Any
 
 from rich.console import Console
 from rich.progress import (
   BarColumn,
   MofNCompleteColumn,
   Progress,
-  TaskID,
+  ProgressColumn,
   TextColumn,
   TimeElapsedColumn,
   TimeRemainingColumn,
@@ -15,29 +17,35 @@ from isomax_jax.runs.seeds import Message
 from isomax_jax.training.writers import Metrics
 
 
-class ProgressLine:
-  """One live line: step, share, images a second, time left, loss and accuracy.
+class NamedBars(Progress):
+  """Bars found by their names, by default on the standard error."""
 
-  Args:
-    title: What is being trained.
-    total_steps: Steps of the whole run.
-    console: Where to; the standard error by default.
-  """
-
-  def __init__(self, title: str, *, total_steps: int, console: Console | None = None):
-    self._progress = Progress(
+  def __init__(self, *columns: ProgressColumn, console: Console | None = None):
+    super().__init__(
       TextColumn("{task.description}"),
       BarColumn(bar_width=24),
+      *columns,
+      console=console or Console(stderr=True),
+    )
+
+  def set(self, name: str, **values: Any) -> None:
+    """Set what the bar of this name shows; add the bar if there is none."""
+    ids = [task.id for task in self.tasks if task.description == name]
+    self.update(ids[0] if ids else self.add_task(name, text=""), **values)
+
+
+class ProgressLine(NamedBars):
+  """One live line: step, share, images a second, time left, loss and accuracy."""
+
+  def __init__(self, title: str, *, total_steps: int, console: Console | None = None):
+    super().__init__(
       TextColumn("{task.percentage:3.0f}%  step {task.completed}/{task.total}"),
       TextColumn("{task.fields[text]}"),
       TimeRemainingColumn(compact=True),
-      console=console or Console(stderr=True),
+      console=console,
     )
-    self._task = self._progress.add_task(title, total=total_steps, text="compiling")
-
-  def __enter__(self):
-    self._progress.start()
-    return self
+    self._title = title
+    self.set(title, total=total_steps, text="compiling")
 
   def __call__(self, step: int, metrics: Metrics) -> None:
     """Show the training's metrics."""
@@ -46,40 +54,15 @@ class ProgressLine:
         f"{metrics['images_per_second']:,.0f} images/s  loss {metrics['loss']:.3f}  "
         f"accuracy {metrics['accuracy']:.1%}"
       )
-      self._progress.update(self._task, completed=step, text=text)
-
-  def __exit__(self, *exception: object) -> None:
-    self._progress.stop()
+      self.set(self._title, completed=step, text=text)
 
 
-class Bars:
+class Bars(NamedBars):
   """A bar for each job; ``show`` is what :func:`isomax_jax.runs.seeds.run_jobs` reports to."""
 
   def __init__(self):
-    self._progress = Progress(
-      TextColumn("{task.description}"),
-      BarColumn(bar_width=24),
-      MofNCompleteColumn(),
-      TextColumn("{task.fields[text]}"),
-      TimeElapsedColumn(),
-      console=Console(stderr=True),
-    )
-    self._tasks: dict[str, TaskID] = {}
+    super().__init__(MofNCompleteColumn(), TextColumn("{task.fields[text]}"), TimeElapsedColumn())
 
-  def __enter__(self):
-    self._progress.start()
-    return self
-
-  def __exit__(self, *exception):
-    self._progress.stop()
-
-  def show(self, message: Message) -> None:
-    """Show how far a network is."""
-    if message.name not in self._tasks:
-      self._tasks[message.name] = self._progress.add_task(message.name, text="")
-    self._progress.update(
-      self._tasks[message.name],
-      completed=message.step,
-      total=message.total_steps,
-      text=message.text,
-    )
+  def show(self, job: Message) -> None:
+    """Show how far a job is."""
+    self.set(job.name, completed=job.step, total=job.total_steps, text=job.text)
