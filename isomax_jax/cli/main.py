@@ -1,8 +1,9 @@
-"""The command ``isomax-jax``: subcommands, and failures as one line and an exit code.
+"""The command ``isomax-jax``: its subcommands, and failures as one line and an exit code.
 
 Exit codes: 0 done, 1 failed (or some images refused), 2 wrong usage, 130 interrupted.
 """
 
+import importlib
 import sys
 import traceback
 from collections.abc import Callable
@@ -11,22 +12,18 @@ from typing import NoReturn
 from isomax_jax._files import printable
 from isomax_jax.cli.extensions import load_extensions, split_imports
 
-# What each extra brings that a command may miss.
-_EXTRA_OF_PACKAGE = {
-  "tyro": "train",
-  "rich": "train",
-  "orbax": "train",
-  "tensorflow_datasets": "train",
-  "array_record": "train",
-  "PIL": "train",
-  "scipy": "train",
-  "grain": "train",
-  "filelock": "train",
-  "libtpu": "tpu-aot",
-  "matplotlib": "plots",
-  "mlxtend": "quickstart",
-  "sklearn": "quickstart",
-  "tensorboardX": "tensorboard",
+_COMMANDS = (
+  "quickstart", "train", "evaluate", "benchmark", "predict", "report", "prepare", "compile", "data",
+)  # fmt: skip
+"""Each is a module beside this one, and the function of the same name in it."""
+
+# What a command may miss, by the extra that brings it.
+_PACKAGES_OF_EXTRA = {
+  "train": "tyro rich orbax tensorflow_datasets array_record PIL scipy grain filelock",
+  "tpu-aot": "libtpu",
+  "plots": "matplotlib",
+  "quickstart": "mlxtend sklearn",
+  "tensorboard": "tensorboardX",
 }
 
 _LONGEST_MESSAGE = 1000
@@ -41,11 +38,7 @@ module of yours registers. With --debug, a failure shows where it came from.
 
 
 def main(arguments: list[str] | None = None) -> None:
-  """Run the command line and exit.
-
-  Args:
-    arguments: The arguments; None takes the process's own.
-  """
+  """Run the command line with the arguments, by default the process's own, and exit."""
   guard("isomax-jax", _run, arguments)
 
 
@@ -54,9 +47,8 @@ def guard(program: str, run: Callable[[list[str]], int], arguments: list[str] | 
 
   Args:
     program: Name of the program.
-    run: Function of the arguments to the exit code.
-    arguments: The arguments; None takes the process's own. ``--debug`` among them shows where a
-      failure came from, and each ``--import MODULE`` registers what a module adds to the library.
+    run: Function of the arguments, without ``--debug`` and ``--import MODULE``, to the exit code.
+    arguments: The arguments; None takes the process's own.
   """
   arguments = sys.argv[1:] if arguments is None else arguments
   debug = "--debug" in arguments
@@ -68,58 +60,41 @@ def guard(program: str, run: Callable[[list[str]], int], arguments: list[str] | 
     code = _fail(program, "interrupted", 130)
   except ModuleNotFoundError as error:
     package = (error.name or "").partition(".")[0]
-    if debug or package not in _EXTRA_OF_PACKAGE:
+    extras = [extra for extra, names in _PACKAGES_OF_EXTRA.items() if package in names.split()]
+    if debug or not extras:
       raise
-    extra = _EXTRA_OF_PACKAGE[package]
-    code = _fail(program, f"the package {package} is missing: pip install 'isomax_jax[{extra}]'", 1)
+    code = _fail(
+      program, f"the package {package} is missing: pip install 'isomax_jax[{extras[0]}]'", 1
+    )
   except BrokenPipeError:
     sys.stderr.close()  # The reader of a pipe has gone: nothing is left to say.
     code = 1
   except Exception as error:
     if debug:
       traceback.print_exc()
-    code = _code_of(program, error)
+    code = _report(program, error)
   sys.exit(code)
 
 
 def _run(arguments: list[str]) -> int:
   import tyro
 
-  from isomax_jax.cli import (
-    benchmark,
-    compile,
-    data,
-    evaluate,
-    predict,
-    prepare,
-    quickstart,
-    report,
-    train,
-  )
   from isomax_jax.cli.config import OPTIONS
   from isomax_jax.runs.environment import keep_compiled_programs
   from isomax_jax.training.checkpoints import silence
 
+  commands = {
+    name: getattr(importlib.import_module(f"isomax_jax.cli.{name}"), name) for name in _COMMANDS
+  }
   silence()
   keep_compiled_programs()
-  commands = {
-    "quickstart": quickstart.quickstart,
-    "train": train.train,
-    "evaluate": evaluate.evaluate,
-    "benchmark": benchmark.benchmark,
-    "predict": predict.predict,
-    "report": report.report,
-    "prepare": prepare.prepare,
-    "compile": compile.compile,
-    "data": data.data,
-  }
   return tyro.extras.subcommand_cli_from_dict(
     commands, prog="isomax-jax", description=_DESCRIPTION, args=arguments, registry=OPTIONS
   )
 
 
-def _code_of(program: str, error: Exception) -> int:
-  """Say in one line what went wrong and return the exit code."""
+def _report(program: str, error: Exception) -> int:
+  """Print in one line what went wrong and return the exit code."""
   from isomax_jax.training.interruption import Interrupted
 
   if isinstance(error, Interrupted):
