@@ -20,10 +20,8 @@ _METRICS = ("tnr_at_tpr", "auroc")
 
 
 def console() -> Console:
-  """A console that doesn't fold tables where the output is no terminal.
-
-  Names of files and classes may hold what Rich would take for markup: a style is a ``Text``.
-  """
+  """A console that doesn't fold tables where the output is no terminal."""
+  # Names of files and classes may hold what Rich would take for markup: a style is a ``Text``.
   console = Console(markup=False, emoji=False)
   return console if console.is_terminal else Console(width=160, markup=False, emoji=False)
 
@@ -31,13 +29,8 @@ def console() -> Console:
 def results_table(records: Sequence[Record], *, title: str, detectors: Sequence[str]) -> Table:
   """Tabulate accuracy and detection in percent: a row a method, columns a set.
 
-  Args:
-    records: Records; those that differ in seed and split alone are averaged.
-    title: The table's title.
-    detectors: Detectors to show.
-
-  Returns:
-    The table; each cell is a mean, with its standard deviation where there are several values.
+  Records that differ in seed and split alone are averaged: a cell is their mean, with the standard
+  deviation where there are several.
   """
   network = ["head", "objective"]
   accuracies = summarize((r for r in records if r.metric == "accuracy"), by=network)
@@ -69,18 +62,11 @@ def benchmark_tables(
     near: Unknown sets that are near to the known one; the others are far.
     refused: Detectors that the network cannot have; each has a row of dashes.
     title: What the tables' titles begin with.
-
-  Yields:
-    The tables, and a line for each detector whose options were chosen.
   """
   detections = [r for r in records if r.out_set is not None]
   times = {r.detector: r.value for r in records if r.metric == "relative_time"}
   values = {(r.detector, r.out_set, r.metric): 100 * r.value for r in detections}
   out_sets = list(dict.fromkeys(r.out_set for r in detections))
-  groups = {
-    "near": [s for s in out_sets if s in near],
-    "far": [s for s in out_sets if s not in near],
-  }
   tuned_on_test = {(r.detector, r.out_set) for r in detections if r.tuned_on == r.out_set}
 
   def mean(detector: str, sets: Sequence[str], metric: str) -> float:
@@ -102,7 +88,8 @@ def benchmark_tables(
       table.add_row(DETECTORS.label(detector), *["–"] * len(columns))
     return table
 
-  for name, members in groups.items():
+  for name in ("near", "far"):
+    members = [each for each in out_sets if (each in near) == (name == "near")]
     if members:
       yield tabulate(
         f"{name} sets, {', '.join(members)}",
@@ -120,20 +107,13 @@ def benchmark_tables(
   yield "time: of forward pass and score together, over the forward pass alone"
   if tuned_on_test:
     yield "†: options chosen on this very set"
-  for detector, (options, tuned_on) in {
-    r.detector: (r.options, r.tuned_on) for r in detections if r.tuned_on
-  }.items():
-    chosen = ", ".join(f"{name} {_option(value)}" for name, value in options.items())
-    yield f"{DETECTORS.label(detector)}: {chosen}; chosen on {tuned_on}"
+  for record in {r.detector: r for r in detections if r.tuned_on}.values():
+    chosen = ", ".join(f"{name} {_option(value)}" for name, value in record.options.items())
+    yield f"{DETECTORS.label(record.detector)}: {chosen}; chosen on {record.tuned_on}"
 
 
 def programs_table(programs: Sequence[Program], *, title: str) -> Table:
-  """Tabulate what compiled programs need of one device.
-
-  Args:
-    programs: The programs, one or more.
-    title: The table's title.
-  """
+  """Tabulate what compiled programs, one or more, need of one device."""
   table = Table("program, on one device", title=title, title_justify="left")
   for column in (*(f"{name}, MB" for name in programs[0].memory), "GFLOP a step", "compiled in, s"):
     table.add_column(column, justify="right")

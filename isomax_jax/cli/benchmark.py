@@ -7,15 +7,13 @@ import tyro
 
 from isomax_jax.detectors import Unsupported
 
-ALL = "all"
-
 
 def benchmark(
   run_dir: tyro.conf.Positional[Path],
   *,
   out: Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar="SET...")] = None,
   near: Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar="SET...")] = None,
-  detectors: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME...")] = (ALL,),
+  detectors: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME...")] = ("all",),
   tune_on: Annotated[str | None, tyro.conf.arg(metavar="SET")] = "adversarial",
   tune_on_test: tyro.conf.FlagCreatePairsOff[bool] = False,
   data_dir: Path | None = None,
@@ -44,7 +42,7 @@ def benchmark(
       run_dir,
       out_sets=out,
       near=near,
-      detectors=None if detectors == (ALL,) else detectors,
+      detectors=None if detectors == ("all",) else detectors,
       tune_on=tune_on,
       tune_on_test=tune_on_test,
       data_dir=data_dir,

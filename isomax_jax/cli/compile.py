@@ -30,10 +30,8 @@ def compile(
 
   devices = tpu_devices(target)
   terminal = console()
-  programs = []
   with terminal.status("compiling"):
-    for program in compile_programs(config, target, data_dir=data_dir):
-      programs.append(program)
+    programs = list(compile_programs(config, target, data_dir=data_dir))
   title = f"{config.model.name} {config.model.head} on {len(devices)} × {devices[0].device_kind}"
   terminal.print(programs_table(programs, title=title))
   print(f"compiles and fits: {target}")

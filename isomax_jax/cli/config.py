@@ -1,8 +1,8 @@
-"""The config as options: the short names of some, and what stands for their values in the help."""
+"""Options of the training config: their short names, and their values' names in the help."""
 
 import dataclasses
 from collections.abc import Iterable
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 from tyro.constructors import (
@@ -38,12 +38,12 @@ class _Optim(OptimConfig):
 
 
 OPTIONS = ConstructorRegistry()
-"""What a command that takes a config hands to tyro as its registry."""
+"""The registry for tyro of a command that takes a config."""
 
 
 @OPTIONS.struct_rule
-def _read_options_of(info: StructTypeInfo) -> StructConstructorSpec | None:
-  """Take the options of a part of the config from its class above, and make the part itself."""
+def _options_of_part(info: StructTypeInfo) -> StructConstructorSpec | None:
+  """Take a part's options from its annotated class above, and make the part itself."""
   annotated = {each.__base__: each for each in (_Data, _Model, _Optim)}.get(info.type)
   if annotated is None:
     return None
@@ -59,11 +59,8 @@ def _read_options_of(info: StructTypeInfo) -> StructConstructorSpec | None:
 
 
 @OPTIONS.struct_rule
-def _read_objective(info: StructTypeInfo) -> StructConstructorSpec | None:
-  """Take the options of all objectives side by side, and make the config of the one that is named.
-
-  It is the one that a config has by default; an objective's own options are those of its class.
-  """
+def _options_of_objective(info: StructTypeInfo) -> StructConstructorSpec | None:
+  """Offer the options of all objectives, and make the config of the one that is named."""
   if not isinstance(info.default, ObjectiveConfig):
     return None
   name = Annotated[str, tyro.conf.arg(aliases=("--objective",), metavar="NAME")]
@@ -74,18 +71,15 @@ def _read_objective(info: StructTypeInfo) -> StructConstructorSpec | None:
     own = dataclasses.replace(info, type=owner, default=tyro.MISSING)
     for field in ConstructorRegistry.get_struct_spec(own).fields:
       text = field.helptext() if callable(field.helptext) else field.helptext or ""
+      text = f"{owner.name}: {text[:1].lower()}{text[1:]}"
       kind = field.type
       if field.name == "outliers":
         kind = Annotated[kind, tyro.conf.arg(metavar="SET")]
-      text = f"{owner.name}: {text[:1].lower()}{text[1:]}"
-      fields.append(
-        dataclasses.replace(field, type=kind, helptext=text, default=defaults[field.name])
-      )
-
-  def instantiate(name: str, **options: Any) -> ObjectiveConfig:
-    return create_objective_config(name, options)
-
-  return StructConstructorSpec(instantiate, tuple(fields))
+      default = defaults[field.name]
+      fields.append(dataclasses.replace(field, type=kind, helptext=text, default=default))
+  return StructConstructorSpec(
+    lambda name, **options: create_objective_config(name, options), tuple(fields)
+  )
 
 
 def _listed(kind: str, names: Iterable[str]) -> str:

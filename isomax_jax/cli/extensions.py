@@ -1,4 +1,4 @@
-"""What others add to the library, found from a shell: modules that register it when imported."""
+"""Extensions: modules that register what they add to the library when they are imported."""
 
 import importlib
 import os
@@ -10,20 +10,11 @@ from isomax_jax._files import one_line
 
 OPTION = "--import"
 GROUP = "isomax_jax"
-"""Group of entry points, each the name of a module."""
+"""Group of the entry points by which installed packages name their modules."""
 
 
 def split_imports(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-  """Take the modules to import out of a command's arguments.
-
-  Args:
-    arguments: The arguments, with ``--import MODULE`` or ``--import=MODULE`` anywhere among them.
-
-  Returns:
-    The modules, and the other arguments.
-
-  Raises:
-    ValueError: If the last one is an ``--import`` of nothing.
+  """Split a command's arguments into the modules of ``--import MODULE`` and the others.
 
   Example:
     >>> split_imports(["--import", "mine", "train", "--import=yours.heads", "--head", "cosine"])
@@ -43,16 +34,10 @@ def split_imports(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def load_extensions(modules: Sequence[str]) -> None:
-  """Import what installed packages declare as entry points, and modules that are named.
+  """Import the modules of installed packages' entry points, and those that are named.
 
-  An installed one that cannot be imported is said on the standard error and passed over: the
-  command may not need it. Modules that are named are looked for in the working directory too.
-
-  Args:
-    modules: Names of modules.
-
-  Raises:
-    ValueError: If one of them cannot be imported.
+  An entry point that cannot be imported is reported on the standard error and passed over: the
+  command may not need it. One that is named raises ValueError; it may lie in the working directory.
   """
   for point in metadata.entry_points(group=GROUP):
     try:

@@ -56,8 +56,8 @@ def train(
     keep_compiled_programs(compile_cache)
   title = f"{config.model.name} {config.model.head}"
   others = {"coordinator": coordinator, "num_processes": num_processes, "process_id": process_id}
-  if not distributed and any(value is not None for value in others.values()):
-    given = ", ".join(name for name, value in others.items() if value is not None)
+  given = ", ".join(name for name, value in others.items() if value is not None)
+  if given and not distributed:
     raise ValueError(f"distributed must be set for {given}")
   if seeds:
     if distributed:
