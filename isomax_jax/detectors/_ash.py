@@ -1,6 +1,5 @@
-"""Energy of the head's logits of pruned and rescaled features."""
+"""ASH: energy of the head's logits of pruned and rescaled features."""
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 
@@ -18,10 +17,8 @@ def ash(*, variant: str = "s", percentile: float = 90.0) -> Detector:
 
   with :math:`h` the head, which may be any, :math:`s` the sum of all features and :math:`s'`
   that of the kept. Needs features and the head, whose pass over the shaped features is all that
-  a score costs: no fit, no training data.
-
-  Where the kept features sum to zero, as those of a dead row do, variant s leaves them as they
-  are; the authors divide by zero.
+  a score costs. Where the kept features sum to zero, as those of a dead row do, variant s leaves
+  them as they are; the authors divide by zero.
 
   Args:
     variant: ``"s"`` rescales what is kept, ``"b"`` makes it equal, ``"p"`` leaves it.
@@ -49,11 +46,10 @@ def ash(*, variant: str = "s", percentile: float = 90.0) -> Detector:
     Djurisic et al., *Extremely Simple Activation Shaping for Out-of-Distribution Detection*,
     2023, Algorithms 1-3.
   """
-  _checks.one_of("variant", variant, _SHAPES)
+  _checks.one_of("variant", variant, ("b", "p", "s"))
   _checks.percentile("percentile", percentile)
 
   def score(params, classifier, images, outputs):
-    del params, images
     features = _checks.floating("features", outputs.features)
     size = features.shape[-1]
     kept = size - round(size * percentile / 100)
@@ -61,28 +57,14 @@ def ash(*, variant: str = "s", percentile: float = 90.0) -> Detector:
       raise ValueError(f"percentile must leave a feature or more of {size}, got {percentile!r}")
     largest, places = lax.top_k(features, kept)
     total = jnp.sum(features, axis=-1, keepdims=True)
-    shaped = jnp.put_along_axis(
-      jnp.zeros_like(features), places, _SHAPES[variant](largest, total), axis=-1, inplace=False
-    )
+    if variant == "s":
+      remaining = jnp.sum(largest, axis=-1, keepdims=True)
+      # The inner `where` keeps derivatives of the division finite where it is not taken.
+      ratio = jnp.where(remaining == 0, 0, total / jnp.where(remaining == 0, 1, remaining))
+      largest = largest * jnp.exp(ratio)
+    elif variant == "b":
+      largest = jnp.broadcast_to(total / kept, largest.shape)
+    shaped = jnp.put_along_axis(jnp.zeros_like(features), places, largest, axis=-1, inplace=False)
     return scores.energy(classifier.head(classifier.head_params, shaped))
 
   return Detector(fit=lambda classifier, batches: (), score=score)
-
-
-def _scaled(largest: jax.Array, total: jax.Array) -> jax.Array:
-  remaining = jnp.sum(largest, axis=-1, keepdims=True)
-  # The inner `where` keeps derivatives of the division finite where it is not taken.
-  ratio = jnp.where(remaining == 0, 0, total / jnp.where(remaining == 0, 1, remaining))
-  return largest * jnp.exp(ratio)
-
-
-def _equal(largest: jax.Array, total: jax.Array) -> jax.Array:
-  return jnp.broadcast_to(total / largest.shape[-1], largest.shape)
-
-
-def _unchanged(largest: jax.Array, total: jax.Array) -> jax.Array:
-  del total
-  return largest
-
-
-_SHAPES = {"b": _equal, "p": _unchanged, "s": _scaled}

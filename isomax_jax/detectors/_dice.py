@@ -1,4 +1,4 @@
-"""Energy of the logits of the weights that contribute most."""
+"""DICE: energy of the logits of the weights that contribute most."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -16,10 +16,8 @@ def dice(*, percentile: float = 90.0) -> Detector:
      M = [V > v_p], \quad V = \operatorname{diag}(\operatorname{mean} f) \, W
 
   with :math:`v_p` the p-th percentile of all contributions :math:`V`. Needs features, a linear
-  head, and one pass over training data for their mean; it keeps as much as the head. A score
-  costs a product with the head's weights.
-
-  The mean and the percentile are taken in float64.
+  head, and one pass over training data for their mean, in float64; it keeps as much as the head.
+  A score costs a product with the head's weights.
 
   Args:
     percentile: The percentile :math:`p`, from 0 to 100; the default is the authors' for
@@ -68,7 +66,6 @@ def dice(*, percentile: float = 90.0) -> Detector:
     return {"kernel": jnp.where(kept, kernel, 0), "bias": bias}
 
   def score(params, classifier, images, outputs):
-    del classifier, images
     features = _checks.floating("features", outputs.features)
     logits = jnp.matmul(features, params["kernel"], precision=lax.Precision.HIGHEST)
     return scores.energy(logits + jnp.broadcast_to(params["bias"], logits.shape))

@@ -1,4 +1,4 @@
-"""Gaussians with one covariance, held so that float32 keeps the digits of their distances."""
+"""Gaussians with a tied covariance, whose distances keep their digits in float32."""
 
 from typing import NamedTuple
 
@@ -17,32 +17,24 @@ _RANK_TOLERANCE = 1e-10
 
 
 class Projection(NamedTuple):
-  """An affine map of features, and class means where it puts them.
+  """An affine map of features, ``(f - centre) @ matrix``, and the class means under it.
 
-  Features are taken from a centre first. That difference is exact for features near it, so that a
-  spread of a hundred-thousandth of the mean keeps its digits in float32; and a distance in
-  whitened coordinates loses to rounding by the covariance's condition number's root, where one by
-  the precision matrix loses by the number itself.
-
-  Attributes:
-    centre: What is subtracted first, shape ``[features]``.
-    matrix: Shape ``[features, dimensions]``.
-    means: Projected class means, shape ``[classes, dimensions]``.
+  The difference is exact for features near the centre, so that a spread of a hundred-thousandth of
+  the mean keeps its digits in float32; and a distance in whitened coordinates loses to rounding by
+  the root of the covariance's condition number, where one by the precision matrix loses by the
+  number itself.
   """
 
-  centre: jax.Array
-  matrix: jax.Array
-  means: jax.Array
+  centre: jax.Array  # [features]
+  matrix: jax.Array  # [features, dimensions]
+  means: jax.Array  # [classes, dimensions]
 
 
 def whitening(moments: Moments, *, detector: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
   """Return centre, whitening matrix ``[features, rank]`` and whitened class means, in float64.
 
   Distances between whitened vectors are Mahalanobis distances by the tied covariance's
-  pseudo-inverse.
-
-  Raises:
-    ValueError: If the features do not vary within any class.
+  pseudo-inverse. Features that do not vary within any class raise ValueError.
   """
   variances, directions = np.linalg.eigh(moments.tied_covariance)
   # A constant's own rounding, from the sums of its mean, is no spread.
@@ -53,19 +45,18 @@ def whitening(moments: Moments, *, detector: str) -> tuple[np.ndarray, np.ndarra
     )
   kept = variances > _RANK_TOLERANCE * variances[-1]
   matrix = directions[:, kept] / np.sqrt(variances[kept])
-  # Centred where the features' own dtype can hold the centre, to the last bit.
-  centre = moments.mean.astype(parameter_dtype()).astype(np.float64)
+  centre = exact_mean(moments)
   return centre, matrix, (moments.means - centre) @ matrix
 
 
-def parameter_dtype() -> np.dtype:
-  """Return the dtype of fitted parameters: float32, or float64 where JAX has it enabled."""
-  return np.dtype(jnp.result_type(float))
+def exact_mean(moments: Moments) -> np.ndarray:
+  """Return the mean of all vectors, rounded so that the parameters' dtype holds it exactly."""
+  return moments.mean.astype(jnp.result_type(float)).astype(np.float64)
 
 
 def as_parameters(*arrays: np.ndarray) -> tuple[jax.Array, ...]:
-  """Return fitted arrays as JAX arrays of ``parameter_dtype``."""
-  return tuple(jnp.asarray(array, parameter_dtype()) for array in arrays)
+  """Return arrays in the dtype of parameters: float32, or float64 where JAX has it enabled."""
+  return tuple(jnp.asarray(array, jnp.result_type(float)) for array in arrays)
 
 
 def project(projection: Projection, features: jax.Array) -> jax.Array:

@@ -1,4 +1,4 @@
-"""Generalized entropy of the largest probabilities."""
+"""GEN: generalized entropy of the largest probabilities."""
 
 import jax
 import jax.numpy as jnp
@@ -14,10 +14,9 @@ def gen(*, gamma: float = 0.1, top: int = 100) -> Detector:
   .. math:: -\sum_{j=1}^{M} p_{(j)}^\gamma (1 - p_{(j)})^\gamma,
      \qquad p_{(1)} \ge p_{(2)} \ge \dots, \quad p = \operatorname{softmax}(L)
 
-  Needs the logits alone: no fit, no training data, no extra forward pass.
-
-  The authors subtract probabilities from 1; a small power of what float32 rounds to 0 is a
-  large error there, so this form takes the logarithm of the other classes' mass instead.
+  Needs the logits alone. The authors subtract probabilities from 1; a small power of what float32
+  rounds to 0 is a large error there, so this form takes the logarithm of the other classes' mass
+  instead.
 
   Args:
     gamma: The power :math:`\gamma`, above 0 and below 1; the default is the authors'.
@@ -46,7 +45,6 @@ def gen(*, gamma: float = 0.1, top: int = 100) -> Detector:
   _checks.count("top", top)
 
   def score(params, classifier, images, outputs):
-    del params, classifier, images
     logits = _checks.floating("logits", outputs.logits)
     log_p, _ = lax.top_k(jax.nn.log_softmax(logits), min(top, logits.shape[-1]))
     # The largest probability may round to 1: the logarithm of the rest keeps its digits.

@@ -1,4 +1,4 @@
-"""GradNorm: how far the head's weights would be pulled towards uniform probabilities."""
+"""GradNorm: norm of the gradient by the head's weights."""
 
 import jax
 import jax.numpy as jnp
@@ -18,12 +18,10 @@ def gradnorm(*, temperature: float = 1.0) -> Detector:
   with :math:`u = 1 / C`; the right-hand side is that of a linear head, :math:`L = f W + b`, whose
   gradient is an outer product.
 
-  Needs features and logits, no training data, no gradient by the pixels. Costs nothing beyond the
-  forward pass with a linear head. Another head is differentiated by its parameters for each
-  example, ``classes * features`` numbers each: those of two axes or more, as prototypes are, and
-  no bias or scale, as the authors take the weights alone.
-
-  The authors sum over the classes where the divergence averages: their score is :math:`C` times
+  Needs features and logits. Costs nothing beyond the forward pass with a linear head. Another head
+  is differentiated by its parameters for each example, ``classes * features`` numbers each: those
+  of two axes or more, as prototypes are, and no bias or scale, as the authors take the weights
+  alone. They sum over the classes where the divergence averages: their score is :math:`C` times
   this one.
 
   Args:
@@ -51,20 +49,17 @@ def gradnorm(*, temperature: float = 1.0) -> Detector:
   _checks.positive("temperature", temperature)
 
   def score(params: tuple, classifier: Classifier, images: jax.Array, outputs: Outputs) -> Scores:
-    del params, images
     features = _checks.floating("features", outputs.features)
     if set(classifier.head_params) == {"kernel", "bias"}:
       logits = _checks.floating("logits", outputs.logits)
       by_logits = jax.nn.softmax(logits / temperature, axis=-1) - 1 / logits.shape[-1]
       return _l1(features) * _l1(by_logits) / temperature
-    return jax.vmap(lambda f: _head_gradient_norm(classifier, f, temperature))(features)
+    return jax.vmap(lambda f: _gradient_norm(classifier, f, temperature))(features)
 
   return Detector(fit=lambda classifier, batches: (), score=score)
 
 
-def _head_gradient_norm(
-  classifier: Classifier, features: jax.Array, temperature: float
-) -> jax.Array:
+def _gradient_norm(classifier: Classifier, features: jax.Array, temperature: float) -> jax.Array:
   def divergence(params: Params) -> jax.Array:
     # Less the uniform distribution's entropy, which is constant.
     return -jnp.mean(jax.nn.log_softmax(classifier.head(params, features) / temperature))

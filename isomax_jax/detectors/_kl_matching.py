@@ -1,4 +1,4 @@
-"""Divergence of the posterior from the nearest of the classes' mean posteriors."""
+"""KL matching: divergence from the nearest of the classes' mean posteriors."""
 
 import jax
 import jax.numpy as jnp
@@ -18,11 +18,9 @@ def kl_matching() -> Detector:
      d_k = \operatorname{mean}_{x : \operatorname{argmax} p(x) = k} p(x)
 
   Needs the logits, and one pass over training data, whose labels are not looked at: a template
-  is the mean posterior of what the network takes for the class. It keeps ``[classes, classes]``
-  numbers. No extra forward pass.
-
-  A class that the network predicts for no training example has no template. The authors make
-  templates of held-out images; hand those in to do the same. The means are taken in float64.
+  :math:`d_k` is the mean posterior, in float64, of what the network takes for the class, and a
+  class that it predicts for no example has none. The authors make templates of held-out images;
+  hand those in to do the same.
 
   Returns:
     A detector whose parameters are ``log_templates``, shape ``[predicted classes, classes]``.
@@ -46,7 +44,6 @@ def kl_matching() -> Detector:
   """
 
   def fit(classifier, batches):
-    del classifier
     sums = counts = 0.0
     for batch in training_batches(batches, detector="kl_matching"):
       predicted = batch.logits.argmax(-1)[:, None] == np.arange(batch.logits.shape[-1])
@@ -57,7 +54,6 @@ def kl_matching() -> Detector:
     return {"log_templates": jnp.asarray(np.log(np.maximum(templates, np.finfo(np.float64).tiny)))}
 
   def score(params, classifier, images, outputs):
-    del classifier, images
     logits = _checks.floating("logits", outputs.logits)
     # KL = Σ p log p - Σ p log d: the first sum has one that keeps the digits of certainty, and the
     # second is a matrix product instead of [batch, classes, classes].

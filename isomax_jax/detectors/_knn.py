@@ -1,4 +1,4 @@
-"""Distance to the k-th nearest training example on the unit sphere of features."""
+"""kNN: distance to the k-th nearest training example on the unit sphere of features."""
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +24,7 @@ def knn(*, k: int = 50) -> Detector:
 
   with :math:`z_{(1)}, z_{(2)}, \dots` the training examples from the nearest on. Needs features,
   and one pass over training data, all of whose features it keeps, in float32: this method is its
-  memory. No extra forward pass; a score costs a product with all of them, in blocks.
+  memory. A score costs a product with all of them, in blocks.
 
   A matrix product finds twice k candidates, of which direct differences find the k-th, with the
   digits of float32 however near. That is exact unless more than k others are as near to within
@@ -58,14 +58,9 @@ def knn(*, k: int = 50) -> Detector:
   _checks.count("k", k)
 
   def fit(classifier, batches):
-    del classifier
     dtype = jax.dtypes.canonicalize_dtype(np.float64)
-    features = np.concatenate(
-      [
-        _normalize(batch.features).astype(dtype)
-        for batch in training_batches(batches, detector="knn")
-      ]
-    )
+    passed = training_batches(batches, detector="knn")
+    features = np.concatenate([_normalize(batch.features).astype(dtype) for batch in passed])
     if len(features) < k:
       raise ValueError(f"k must be at most the {len(features)} training examples, got {k}")
     centre = features.mean(0, dtype=np.float64).astype(dtype)
@@ -73,7 +68,6 @@ def knn(*, k: int = 50) -> Detector:
     return {"features": jnp.asarray(features), "centre": jnp.asarray(centre)}
 
   def score(params, classifier, images, outputs):
-    del classifier, images
     features = _checks.floating("features", outputs.features)
     squares = jnp.sum(jnp.square(features), axis=-1, keepdims=True)
     unit = features / jnp.sqrt(jnp.where(squares > 0, squares, 1))

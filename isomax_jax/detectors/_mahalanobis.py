@@ -1,6 +1,7 @@
 """Mahalanobis distance to class means, at one stage of the network or at several."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +18,7 @@ from isomax_jax.detectors._gaussians import (
   whitening,
 )
 from isomax_jax.detectors._moments import fit_moments
-from isomax_jax.detectors._perturbation import gradient_sign
+from isomax_jax.detectors.adversarial import gradient_sign
 from isomax_jax.detectors.base import Batches, Classifier, Detector, Unsupported
 from isomax_jax.typing import Outputs, Scores
 
@@ -40,11 +41,11 @@ def mahalanobis(*, epsilon: float = 0.0, weights: Sequence[float] | None = None)
   :math:`x_i' = x - \epsilon \operatorname{sign} \nabla_x (-s_i)`, :math:`\operatorname{sign}(0)`
   being +1, on pixels and without clipping, with the gradient taken through the normalisation.
 
-  Needs one pass over labelled training data, in which it holds the class means and a covariance
-  of each stage; any head. Takes the stages of the outputs; a network whose outputs have none
-  counts as one of a single stage, the head's input. Costs nothing beyond the forward pass without
-  an epsilon; with one, a forward and a backward pass up to the stage and another forward pass, for
-  each stage that is scored.
+  Needs the stages of the outputs (a network without them counts as one of a single stage, the
+  head's input), and one pass over labelled training data, in which it holds the class means and a
+  covariance of each stage. Costs nothing beyond the forward pass without an epsilon; with one, a
+  forward and a backward pass up to the stage and another forward pass, for each stage that is
+  scored.
 
   The covariance is in float64 and its inverse the pseudo-inverse, as the authors' (scikit-learn's)
   is: a direction whose variance is below 1e-10 of the largest, as dead channels have, or too few
@@ -81,15 +82,18 @@ def mahalanobis(*, epsilon: float = 0.0, weights: Sequence[float] | None = None)
   """
   _checks.not_negative("epsilon", epsilon)
   if weights is not None:
-    weights = _checked_weights(weights)
+    weights = np.asarray(weights, np.float64)
+    if weights.ndim != 1 or weights.size == 0 or not np.isfinite(weights).all():
+      raise ValueError(f"weights must be one finite number a stage, got {weights.tolist()}")
+    weights = weights.tolist()
 
   def fit(classifier: Classifier, batches: Batches) -> Params:
-    params = []
-    for moments in fit_moments(batches, _stages, detector="mahalanobis"):
-      params.append(Projection(*as_parameters(*whitening(moments, detector="mahalanobis"))))
+    moments = fit_moments(batches, _stages, detector="mahalanobis")
     if weights is not None:
-      _check_stages(len(weights), len(params))
-    return tuple(params)
+      _check_stages(len(weights), len(moments))
+    return tuple(
+      Projection(*as_parameters(*whitening(each, detector="mahalanobis"))) for each in moments
+    )
 
   def score(params: Params, classifier: Classifier, images: jax.Array, outputs: Outputs) -> Scores:
     if weights is None:
@@ -98,7 +102,7 @@ def mahalanobis(*, epsilon: float = 0.0, weights: Sequence[float] | None = None)
     scores = stage_scores(params, classifier, images, outputs, epsilon=epsilon)
     return jnp.sum(scores * jnp.broadcast_to(jnp.array(weights), scores.shape), axis=-1)
 
-  return Detector(fit=fit, score=score)
+  return Detector(fit, score)
 
 
 def stage_scores(
@@ -113,9 +117,8 @@ def stage_scores(
 
   Args:
     params: What ``mahalanobis().fit`` gave.
-    classifier: The classifier; not used without an epsilon.
-    images: Pixels of [0, 1], shape ``[batch, height, width, channels]``; not used without an
-      epsilon.
+    classifier: The classifier; like the images, not used without an epsilon.
+    images: Pixels of [0, 1], shape ``[batch, height, width, channels]``.
     outputs: The classifier's outputs for the images.
     epsilon: The step in pixels, 0 or more; a traced scalar makes one program for all steps.
 
@@ -136,11 +139,8 @@ def stage_scores(
     [[-2. -0.]]
   """
   _checks.not_negative("epsilon", epsilon)
-  scores = [
-    _stage_score(params, classifier, images, outputs, epsilon=epsilon, stage=stage)
-    for stage in range(len(params))
-  ]
-  return jnp.stack(scores, axis=-1)
+  score = partial(_stage_score, params, classifier, images, outputs, epsilon=epsilon)
+  return jnp.stack([score(stage=stage) for stage in range(len(params))], axis=-1)
 
 
 def fit_stage_weights(
@@ -206,9 +206,8 @@ def fit_stage_weights(
 
   start = np.zeros(len(ridge))
   # By Newton's method in a trust region, which converges from anywhere for a convex loss.
-  found = minimize(
-    loss, start, jac=True, hess=hessian, method="trust-exact", options={"gtol": 1e-9 * len(scores)}
-  )
+  options = {"gtol": 1e-9 * len(scores)}
+  found = minimize(loss, start, jac=True, hess=hessian, method="trust-exact", options=options)
   return tuple((found.x[:-1] / spread).tolist())
 
 
@@ -240,13 +239,6 @@ def _stages(outputs: Outputs) -> tuple[jax.Array, ...]:
 def _check_stages(expected: int, stages: int) -> None:
   if expected != stages:
     raise Unsupported(f"mahalanobis of {expected} stages cannot serve a network of {stages}")
-
-
-def _checked_weights(weights: Sequence[float]) -> tuple[float, ...]:
-  weights = np.asarray(weights, np.float64)
-  if weights.ndim != 1 or weights.size == 0 or not np.isfinite(weights).all():
-    raise ValueError(f"weights must be one finite number a stage, got {weights.tolist()}")
-  return tuple(weights.tolist())
 
 
 def _checked_scores(name: str, scores: ArrayLike) -> np.ndarray:

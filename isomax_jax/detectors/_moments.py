@@ -1,4 +1,4 @@
-"""Class means and the covariance around them, in one pass over data that is never held whole."""
+"""Class means and the covariance around them, accumulated in one pass over training data."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -92,9 +92,10 @@ def fit_moments(
   for _, labels, outputs in batches:
     arrays = [np.asarray(array, np.float64) for array in vectors(outputs)]
     classes = outputs.logits.shape[-1] if by_class else 1
-    labels = (
-      _checked_labels(labels, classes, detector) if by_class else np.zeros(len(arrays[0]), int)
-    )
+    labels = np.asarray(labels) if by_class else np.zeros(len(arrays[0]), int)
+    outside = labels[(labels < 0) | (labels >= classes)]
+    if outside.size:
+      raise ValueError(f"{detector} needs labels of 0 .. {classes - 1}, got {outside[0]}")
     if accumulated is None:
       accumulated = tuple(no_moments(classes, array.shape[-1]) for array in arrays)
     for array in arrays:
@@ -109,11 +110,3 @@ def fit_moments(
     missing = ", ".join(map(str, missing))
     raise ValueError(f"{detector} needs an example of every class, got none of {missing}")
   return accumulated
-
-
-def _checked_labels(labels: jax.Array, classes: int, detector: str) -> np.ndarray:
-  labels = np.asarray(labels)
-  outside = labels[(labels < 0) | (labels >= classes)]
-  if outside.size:
-    raise ValueError(f"{detector} needs labels of 0 .. {classes - 1}, got {outside[0]}")
-  return labels

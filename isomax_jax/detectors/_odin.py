@@ -1,4 +1,4 @@
-"""ODIN: temperature and a small step of the input towards the predicted class."""
+"""ODIN: maximum probability at a temperature, after a step of the pixels."""
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +6,7 @@ from jax.typing import ArrayLike
 
 from isomax_jax import _checks
 from isomax_jax._arrays import is_class
-from isomax_jax.detectors._perturbation import gradient_sign
+from isomax_jax.detectors.adversarial import gradient_sign
 from isomax_jax.detectors.base import Classifier, Detector
 from isomax_jax.typing import Outputs, Scores
 
@@ -24,9 +24,9 @@ def odin(*, temperature: float = 1000.0, epsilon: float = 0.0014) -> Detector:
   at a temperature of 1,000 the probabilities differ from :math:`1 / C` by little, so that float32
   leaves few digits, and at 1 they round to 1; :math:`s` keeps its digits at either end.
 
-  Needs the gradient by the pixels; no training data, no particular head. Costs a forward and a
-  backward pass and another forward pass, about four times a plain forward pass in all; nothing
-  at an epsilon of 0, which takes the outputs that are handed in.
+  Needs the gradient by the pixels. Costs a forward and a backward pass and another forward pass,
+  about four times a plain forward pass in all; nothing at an epsilon of 0, which takes the outputs
+  that are handed in.
 
   The step is in pixels of [0, 1], with the gradient taken through the normalisation: the authors
   divide their step in normalised pixels by the standard deviation, which is the same. Neither

@@ -1,4 +1,4 @@
-"""Energy of the head's logits of clipped features."""
+"""ReAct: energy of the head's logits of clipped features."""
 
 from collections.abc import Iterator
 
@@ -22,10 +22,8 @@ def react(*, percentile: float = 90.0) -> Detector:
 
   with :math:`h` the head, which may be any. Needs features and the head, whose pass over the
   clipped features is all that a score costs. The fit takes two passes over training data and
-  keeps 3 × 65,536 counts; it finds the exact percentile of all activations of all examples in
-  float32, interpolated between neighbours as NumPy does.
-
-  The authors estimate the percentile from some 2,000 validation images; hand those in to do the
+  keeps 3 × 65,536 counts; the percentile is exact in float32, interpolated between neighbours as
+  NumPy does. The authors estimate it from some 2,000 validation images; hand those in to do the
   same.
 
   Args:
@@ -56,7 +54,6 @@ def react(*, percentile: float = 90.0) -> Detector:
   _checks.percentile("percentile", percentile)
 
   def fit(classifier, batches):
-    del classifier
     if isinstance(batches, Iterator):
       raise ValueError("react passes over training data twice, got an iterator, good for one pass")
     upper_counts = np.zeros(_BINS, np.int64)
@@ -80,7 +77,6 @@ def react(*, percentile: float = 90.0) -> Detector:
     return {"threshold": jnp.asarray(below + (above - below) * (position - ranks[0]))}
 
   def score(params, classifier, images, outputs):
-    del images
     features = _checks.floating("features", outputs.features)
     clipped = jnp.minimum(features, params["threshold"])
     return scores.energy(classifier.head(classifier.head_params, clipped))
@@ -95,7 +91,6 @@ def _keys(activations: np.ndarray) -> np.ndarray:
 
 
 def _activation(key: int) -> float:
-  """Return the activation of a key."""
   bits = np.uint32(key ^ (1 << 31) if key >> 31 else key ^ 0xFFFFFFFF)
   return float(bits.view(np.float32))
 

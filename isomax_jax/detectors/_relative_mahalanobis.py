@@ -1,8 +1,5 @@
-"""Mahalanobis distance to the nearest class mean, less that to all the data."""
+"""Relative Mahalanobis distance: to the nearest class mean, less that to all the data."""
 
-from typing import NamedTuple
-
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -14,22 +11,7 @@ from isomax_jax.detectors._gaussians import (
   whitening,
 )
 from isomax_jax.detectors._moments import fit_moments
-from isomax_jax.detectors.base import Batches, Classifier, Detector
-from isomax_jax.typing import Outputs, Scores
-
-
-class Params(NamedTuple):
-  """What separates the classes.
-
-  Attributes:
-    projection: Features to the span of the whitened class means.
-    mean: Mean of all data in these coordinates, shape ``[dimensions]``.
-    background: Inverse variances of all data in them, shape ``[dimensions]``.
-  """
-
-  projection: Projection
-  mean: jax.Array
-  background: jax.Array
+from isomax_jax.detectors.base import Detector
 
 
 def relative_mahalanobis() -> Detector:
@@ -41,8 +23,8 @@ def relative_mahalanobis() -> Detector:
   with :math:`f` the head's input, :math:`\mu_c` and :math:`\Sigma` the class means and their tied
   covariance, :math:`\mu_0` and :math:`\Sigma_0` mean and covariance of all the data.
 
-  Needs one pass over labelled training data, in which it holds the class means and a covariance;
-  any head; no stages. Costs nothing beyond the forward pass.
+  Needs features, and one pass over labelled training data, in which it holds the class means and a
+  covariance. Costs nothing beyond the forward pass.
 
   The two distances agree in every direction in which the class means do not differ, so the score
   is computed in the others alone, at most ``classes - 1`` of them, where nothing large cancels:
@@ -52,7 +34,8 @@ def relative_mahalanobis() -> Detector:
   the first ignores. A single class scores 0 throughout.
 
   Returns:
-    A detector.
+    A detector whose parameters are a ``projection`` to the span of the class means, and in its
+    coordinates the ``mean`` of all data and the ``background``, their inverse variances.
 
   Raises:
     ValueError: In the fit, if there is no example, a class has none, a label is no class, or
@@ -60,6 +43,7 @@ def relative_mahalanobis() -> Detector:
 
   Example:
     >>> import jax.numpy as jnp
+    >>> from isomax_jax.typing import Outputs
     >>> features = jnp.array([[-2.0], [0.0], [0.0], [2.0]])
     >>> outputs = Outputs(logits=jnp.zeros((4, 2)), features=features)
     >>> detector = relative_mahalanobis()
@@ -71,28 +55,25 @@ def relative_mahalanobis() -> Detector:
   References:
     Ren et al., *A Simple Fix to Mahalanobis Distance for Improving Near-OOD Detection*, 2021.
   """
-  return Detector(fit=_fit, score=_score)
 
+  def fit(classifier, batches):
+    name = "relative_mahalanobis"
+    (moments,) = fit_moments(batches, lambda outputs: (outputs.features,), detector=name)
+    centre, matrix, means = whitening(moments, detector=name)
+    mean = moments.shares @ means
+    between = np.sqrt(moments.shares)[:, None] * (means - mean)
+    # The class means' principal axes, of which the last has no length: they lie around their mean.
+    _, lengths, axes = np.linalg.svd(between, full_matrices=False)
+    dimensions = min(len(means) - 1, len(axes))
+    axes = axes[:dimensions].T
+    mean, background = as_parameters(mean @ axes, 1 / (1 + np.square(lengths[:dimensions])))
+    projection = Projection(*as_parameters(centre, matrix @ axes, means @ axes))
+    return {"projection": projection, "mean": mean, "background": background}
 
-def _fit(classifier: Classifier, batches: Batches) -> Params:
-  del classifier
-  name = "relative_mahalanobis"
-  (moments,) = fit_moments(batches, lambda outputs: (outputs.features,), detector=name)
-  centre, matrix, means = whitening(moments, detector=name)
-  mean = moments.shares @ means
-  between = np.sqrt(moments.shares)[:, None] * (means - mean)
-  # The class means' principal axes, of which the last has no length: they lie around their mean.
-  _, lengths, axes = np.linalg.svd(between, full_matrices=False)
-  dimensions = min(len(means) - 1, len(axes))
-  axes = axes[:dimensions].T
-  projection = as_parameters(centre, matrix @ axes, means @ axes)
-  background = 1 / (1 + np.square(lengths[:dimensions]))
-  return Params(Projection(*projection), *as_parameters(mean @ axes, background))
+  def score(params, classifier, images, outputs):
+    y = project(params["projection"], outputs.features)
+    from_mean = jnp.square(y - jnp.broadcast_to(params["mean"], y.shape))
+    to_all = jnp.sum(from_mean * jnp.broadcast_to(params["background"], y.shape), axis=-1)
+    return to_all - smallest_square(params["projection"], y)
 
-
-def _score(params: Params, classifier: Classifier, images: jax.Array, outputs: Outputs) -> Scores:
-  del classifier, images
-  y = project(params.projection, outputs.features)
-  from_mean = jnp.square(y - jnp.broadcast_to(params.mean, y.shape))
-  to_all = jnp.sum(from_mean * jnp.broadcast_to(params.background, y.shape), axis=-1)
-  return to_all - smallest_square(params.projection, y)
+  return Detector(fit, score)

@@ -1,4 +1,4 @@
-"""Agreement of features with the mean pattern of the predicted class."""
+"""SHE: inner product of features with the mean pattern of the predicted class."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -17,9 +17,8 @@ def she() -> Detector:
      \hat y = \operatorname{argmax} L
 
   Needs features and logits, and one pass over labelled training data, of which the correctly
-  classified count. It keeps ``[classes, features]`` numbers. No extra forward pass.
-
-  The means are taken in float64. The authors' optional perturbation of the input is left out.
+  classified count. The means are taken in float64. The authors' optional perturbation of the
+  input is left out.
 
   Returns:
     A detector whose parameters are ``patterns``, shape ``[classes, features]``.
@@ -43,7 +42,6 @@ def she() -> Detector:
   """
 
   def fit(classifier, batches):
-    del classifier
     sums = counts = 0.0
     for batch in training_batches(batches, detector="she"):
       predicted = batch.logits.argmax(-1)
@@ -60,7 +58,6 @@ def she() -> Detector:
     return {"patterns": jnp.asarray(sums / counts[:, None])}
 
   def score(params, classifier, images, outputs):
-    del classifier, images
     features = _checks.floating("features", outputs.features)
     patterns = params["patterns"][jnp.argmax(outputs.logits, axis=-1)]
     return jnp.einsum("...d,...d->...", features, patterns, precision=lax.Precision.HIGHEST)

@@ -1,28 +1,12 @@
-"""ViM: the energy less a virtual logit, made of the features' part off their main directions."""
+"""ViM: energy less a virtual logit, the features' residual off their main directions."""
 
-from typing import NamedTuple
-
-import jax
 import numpy as np
 
 from isomax_jax import _checks, scores
-from isomax_jax.detectors._gaussians import Projection, as_parameters, parameter_dtype, project
+from isomax_jax.detectors._gaussians import Projection, as_parameters, exact_mean, project
 from isomax_jax.detectors._moments import fit_moments
-from isomax_jax.detectors.base import Batches, Classifier, Detector, linear_head
+from isomax_jax.detectors.base import Batches, Detector, linear_head
 from isomax_jax.losses import pairwise_distance
-from isomax_jax.typing import Outputs, Scores
-
-
-class Params(NamedTuple):
-  """The residual space and how its norms become logits.
-
-  Attributes:
-    projection: Features to the residual space, with the origin's place in it as the only mean.
-    scale: What turns the residual's norm into a logit.
-  """
-
-  projection: Projection
-  scale: jax.Array
 
 
 def vim(*, dimension: int | None = None) -> Detector:
@@ -37,8 +21,8 @@ def vim(*, dimension: int | None = None) -> Detector:
   score, the probability of the virtual logit among all logits, negated; their program takes this
   form.
 
-  Needs a linear head; two passes over training data, labels aside, in which it holds a covariance.
-  Costs nothing beyond the forward pass.
+  Needs features, a linear head, and two passes over training data, labels aside, in which it holds
+  a covariance. Costs nothing beyond the forward pass.
 
   Args:
     dimension: Number of main directions, less than the number of features. None takes the authors'
@@ -46,7 +30,8 @@ def vim(*, dimension: int | None = None) -> Detector:
       half: the 256 of 512 that OpenOOD takes for CIFAR.
 
   Returns:
-    A detector.
+    A detector whose parameters are a ``projection`` to the residual space, with the origin as its
+    only mean, and the ``scale`` :math:`\alpha`.
 
   Raises:
     ValueError: If the dimension is not a positive integer. In the fit, if it is not less than the
@@ -56,6 +41,8 @@ def vim(*, dimension: int | None = None) -> Detector:
 
   Example:
     >>> import jax.numpy as jnp
+    >>> from isomax_jax.detectors import Classifier
+    >>> from isomax_jax.typing import Outputs
     >>> head_params = {"kernel": jnp.eye(2), "bias": jnp.zeros(2)}
     >>> classifier = Classifier(outputs=None, head=None, head_params=head_params)
     >>> features = jnp.array([[4.0, 1.0], [4.0, -1.0]])
@@ -71,7 +58,7 @@ def vim(*, dimension: int | None = None) -> Detector:
   if dimension is not None:
     _checks.count("dimension", dimension)
 
-  def fit(classifier: Classifier, batches: Batches) -> Params:
+  def fit(classifier, batches):
     kernel, bias = (np.asarray(p, np.float64) for p in linear_head(classifier, detector="vim"))
     (moments,) = fit_moments(
       batches, lambda outputs: (outputs.features,), detector="vim", by_class=False
@@ -84,12 +71,17 @@ def vim(*, dimension: int | None = None) -> Detector:
     offset = moments.mean - origin
     _, directions = np.linalg.eigh(moments.tied_covariance + np.outer(offset, offset))
     residual = directions[:, : features - main]
-    scale = _scale(batches, origin, residual)
-    centre = moments.mean.astype(parameter_dtype()).astype(np.float64)
+    centre = exact_mean(moments)
     projection = as_parameters(centre, residual, ((origin - centre) @ residual)[None])
-    return Params(Projection(*projection), *as_parameters(scale))
+    (scale,) = as_parameters(_scale(batches, origin, residual))
+    return {"projection": Projection(*projection), "scale": scale}
 
-  return Detector(fit=fit, score=_score)
+  def score(params, classifier, images, outputs):
+    projection = params["projection"]
+    residuals = pairwise_distance(project(projection, outputs.features), projection.means)
+    return scores.energy(outputs.logits) - params["scale"] * residuals[..., 0]
+
+  return Detector(fit, score)
 
 
 def _default_dimension(features: int) -> int:
@@ -116,10 +108,3 @@ def _scale(batches: Batches, origin: np.ndarray, residual: np.ndarray) -> np.nda
       "vim needs largest logits that are positive on average, to be matched by a scale"
     )
   return np.array(logits / norms)
-
-
-def _score(params: Params, classifier: Classifier, images: jax.Array, outputs: Outputs) -> Scores:
-  del classifier, images
-  projection = params.projection
-  residuals = pairwise_distance(project(projection, outputs.features), projection.means)
-  return scores.energy(outputs.logits) - params.scale * residuals[..., 0]

@@ -1,4 +1,4 @@
-"""The detectors: one record each, which is all that the rest of the library knows of one."""
+"""The detectors by name: one record each."""
 
 from collections.abc import Callable
 from functools import partial
@@ -24,17 +24,17 @@ Need = Literal["features", "stages", "pixels", "linear head"]
 
 
 class DetectorEntry(NamedTuple):
-  """What is known of a detector.
+  """The record of a detector.
 
   Attributes:
-    name: What configs, scores and records call it.
+    name: Its name in configs, scores and records.
     factory: Function of keyword-only options, all with defaults, to the detector.
-    label: What tables and figures call it.
+    label: Its name in tables and figures.
     needs: What it needs beside the logits.
     heads: Names of the heads that it is meant for; None is meant for all. Others are refused by the
       fit or the score, if at all.
     fit_on: Which examples of the known set its fit gets: those that the network was trained on, or
-      those that were held out from training; None for a detector without a fit.
+      those held out from training; None for a detector without a fit.
   """
 
   name: str
@@ -46,7 +46,7 @@ class DetectorEntry(NamedTuple):
 
   @property
   def is_free(self) -> bool:
-    """Whether it costs nothing beside the forward pass: it needs the logits alone, and no fit."""
+    """Whether it costs nothing beside the forward pass: logits alone, and no fit."""
     return not self.needs and self.fit_on is None
 
 
@@ -61,20 +61,16 @@ DETECTORS = Registry(
   [
     DetectorEntry("maximum_probability", partial(from_logits, scores.log_odds), "MPS"),
     DetectorEntry("entropic_score", partial(from_logits, scores.entropic_score), "ES"),
-    DetectorEntry(
-      "max_logit", partial(from_logits, scores.max_logit), "max logit", heads=_EVIDENCE
-    ),
-    DetectorEntry("energy", partial(from_logits, scores.energy), "energy", heads=_EVIDENCE),
-    DetectorEntry("mmles", partial(from_logits, scores.mmles), "MMLES", heads=_EVIDENCE),
+    DetectorEntry("max_logit", partial(from_logits, scores.max_logit), "max logit", (), _EVIDENCE),
+    DetectorEntry("energy", partial(from_logits, scores.energy), "energy", (), _EVIDENCE),
+    DetectorEntry("mmles", partial(from_logits, scores.mmles), "MMLES", (), _EVIDENCE),
     DetectorEntry("ash", ash, "ASH", ("features",), _EVIDENCE),
     DetectorEntry("dice", dice, "DICE", ("features", "linear head"), _LINEAR, "training"),
     DetectorEntry("gen", gen, "GEN"),
     DetectorEntry("gradnorm", gradnorm, "GradNorm", ("features",)),
     DetectorEntry("kl_matching", kl_matching, "KL matching", fit_on="training"),
     DetectorEntry("knn", knn, "kNN", ("features",), fit_on="training"),
-    DetectorEntry(
-      "mahalanobis", mahalanobis, "Mahalanobis", ("stages", "pixels"), fit_on="training"
-    ),
+    DetectorEntry("mahalanobis", mahalanobis, "Mahalanobis", ("stages", "pixels"), None, "training"),
     DetectorEntry("odin", odin, "ODIN", ("pixels",)),
     DetectorEntry("react", react, "ReAct", ("features",), _EVIDENCE, "training"),
     DetectorEntry(
