@@ -1,4 +1,4 @@
-"""``python -m isomax_jax``: the command ``isomax-jax`` by another name."""
+"""``python -m isomax_jax``, the same as the command ``isomax-jax``."""
 
 from isomax_jax.cli.main import main
 

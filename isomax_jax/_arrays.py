@@ -1,4 +1,4 @@
-"""Idioms that keep explicit shardings and that the runtimes of exported programs have."""
+"""Array operations that keep explicit shardings and that exported programs can run."""
 
 import jax
 import jax.numpy as jnp
@@ -12,19 +12,13 @@ def add_leading_axes(array: jax.Array, ndim: int) -> jax.Array:
 
 
 def is_class(indices: jax.Array, num_classes: int) -> jax.Array:
-  """Return where each class is the one indexed, shape ``[..., classes]``, boolean.
-
-  An index outside ``0 .. num_classes - 1`` is no class.
-  """
+  """Return one-hot indices, shape ``[..., classes]``, boolean; all False for one out of range."""
   classes = jnp.arange(num_classes, dtype=indices.dtype)
   return indices[..., None] == add_leading_axes(classes, indices.ndim + 1)
 
 
 def value_of_class(array: jax.Array, indices: jax.Array) -> jax.Array:
-  """Return each row's value at the class indexed, shape ``[...]``.
-
-  An index outside ``0 .. classes - 1`` gives some value.
-  """
+  """Return each row's value at its index, shape ``[...]``; any value for one out of range."""
   if is_explicitly_sharded(array, indices):
     # A gather would have to be told its sharding, and cannot take from sharded classes.
     return jnp.sum(jnp.where(is_class(indices, array.shape[-1]), array, 0), axis=-1)

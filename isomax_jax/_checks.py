@@ -1,6 +1,6 @@
-"""One-line argument checks: TypeError for a dtype, ValueError for a shape or a range.
+"""Argument checks with one-line errors: TypeError for a dtype, ValueError for a shape or a range.
 
-All of them look at static properties only, so they run at trace time and cost nothing afterwards.
+They look at static properties only, so they run at trace time and cost nothing afterwards.
 """
 
 import reprlib
@@ -14,7 +14,12 @@ import numpy as np
 
 
 def floating(name: str, array: Any) -> jax.Array:
-  """Return ``array`` as a JAX array of at least float32, or raise TypeError if not floating."""
+  """Return ``array`` as a JAX array of at least float32, or raise TypeError if not floating.
+
+  Example:
+    >>> floating("features", np.float16([0.5]))
+    Array([0.5], dtype=float32)
+  """
   array = _as_array(name, array)
   if not jnp.issubdtype(array.dtype, jnp.floating):
     raise TypeError(f"{name} must be floating, got dtype {array.dtype}")
@@ -52,43 +57,69 @@ def same_shape(name: str, shape: tuple[int, ...], expected: tuple[int, ...]) -> 
 
 
 def positive(name: str, value: Any) -> None:
-  """Raise ValueError unless ``value`` is a positive, finite number; a traced one passes unseen."""
+  """Raise ValueError unless ``value`` is a positive, finite number; a traced one passes.
+
+  Example:
+    >>> positive("temperature", 0.0)
+    Traceback (most recent call last):
+    ValueError: temperature must be a positive, finite number, got 0.0
+  """
   if not (_is_traced(value) or (_is_finite(value) and value > 0)):
     raise ValueError(f"{name} must be a positive, finite number, got {value!r}")
 
 
 def not_negative(name: str, value: Any) -> None:
-  """Raise ValueError unless ``value`` is a finite number of 0 or more; a traced one passes."""
+  """Raise ValueError unless ``value`` is a finite number of 0 or more; a traced one passes.
+
+  Example:
+    >>> not_negative("epsilon", -0.5)
+    Traceback (most recent call last):
+    ValueError: epsilon must be a finite number of 0 or more, got -0.5
+  """
   if not (_is_traced(value) or (_is_finite(value) and value >= 0)):
     raise ValueError(f"{name} must be a finite number of 0 or more, got {value!r}")
 
 
 def count(name: str, value: Any) -> None:
-  """Raise ValueError unless ``value`` is a positive integer."""
+  """Raise ValueError unless ``value`` is a positive integer.
+
+  Example:
+    >>> count("k", 0)
+    Traceback (most recent call last):
+    ValueError: k must be a positive integer, got 0
+  """
   if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
     raise ValueError(f"{name} must be a positive integer, got {value!r}")
 
 
 def percentile(name: str, value: Any) -> None:
-  """Raise ValueError unless ``value`` is a number from 0 to 100."""
+  """Raise ValueError unless ``value`` is a number from 0 to 100.
+
+  Example:
+    >>> percentile("percentile", 101)
+    Traceback (most recent call last):
+    ValueError: percentile must be a number from 0 to 100, got 101
+  """
   if not isinstance(value, int | float | np.number) or not 0 <= value <= 100:
     raise ValueError(f"{name} must be a number from 0 to 100, got {value!r}")
 
 
 def one_of(name: str, value: str, known: Collection[str]) -> None:
-  """Raise ValueError unless ``value`` is among the known names, which the message lists."""
+  """Raise ValueError unless ``value`` is among the known names, which the message lists.
+
+  Example:
+    >>> one_of("variant", "t", ("s", "b"))
+    Traceback (most recent call last):
+    ValueError: unknown variant 't'; known: b, s
+  """
   if value not in known:
     raise ValueError(f"unknown {name} {value!r}; known: {', '.join(sorted(known))}")
 
 
 def typed(name: str, value: Any, expected: Any) -> None:
-  """Raise ValueError unless ``value`` is of a type; for values of unknown origin.
+  """Raise ValueError unless ``value``, of unknown origin, is of the type that an annotation says.
 
-  Args:
-    name: What the message calls it.
-    value: The value.
-    expected: An annotation: a class, of which bool is no int and int a float, or a literal, union,
-      tuple or mapping of such.
+  That is a class, or a literal, union, tuple or mapping of such; bool is no int, and int a float.
   """
   if not _fits(value, expected):
     words = expected.__name__ if isinstance(expected, type) else str(expected)
@@ -103,13 +134,11 @@ def _fits(value: Any, expected: Any) -> bool:
   if origin in (Union, types.UnionType):
     return any(_fits(value, argument) for argument in arguments)
   if origin is tuple:
+    if not isinstance(value, tuple):
+      return False
     if arguments[-1] is Ellipsis:
-      arguments = arguments[:1] * len(value) if isinstance(value, tuple) else ()
-    return (
-      isinstance(value, tuple)
-      and len(value) == len(arguments)
-      and all(map(_fits, value, arguments))
-    )
+      arguments = arguments[:1] * len(value)
+    return len(value) == len(arguments) and all(map(_fits, value, arguments))
   if origin is not None and issubclass(origin, Mapping):
     return isinstance(value, Mapping) and all(
       _fits(key, arguments[0]) and _fits(item, arguments[1]) for key, item in value.items()

@@ -1,4 +1,4 @@
-"""Which devices a job uses."""
+"""The devices that a job uses."""
 
 import jax
 
@@ -9,7 +9,7 @@ def job_devices() -> list[jax.Device]:
 
 
 def local_job_devices() -> list[jax.Device]:
-  """Return the same of this process alone."""
+  """Return the device of the surrounding ``jax.default_device``, else those of this process."""
   return _default() or jax.local_devices()
 
 

@@ -1,29 +1,28 @@
-"""Small files read and written with errors of one line that name the file."""
+"""Reading and writing of small files, with one-line errors that name the file."""
 
 import contextlib
 import fcntl
 import io
-import itertools
 import json
 import os
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 MAX_JSON_BYTES = 2**26
-"""What a file of JSON may have: more than any that is written here."""
+"""Largest JSON file that is read: more than any that is written here."""
 MAX_ARRAY_BYTES = 2**30
-"""What the arrays of a file may have together, unpacked."""
+"""Largest total size of a file's arrays, unpacked."""
 _MAX_DEPTH = 64
 _LONGEST_LINE = 500
 
 
 @contextlib.contextmanager
 def naming(place: Path | str) -> Iterator[None]:
-  """Make of what is wrong with a value that was read one line that names where it stands."""
+  """Turn TypeError and ValueError into a ValueError of one line that starts with the place."""
   try:
     yield
   except (TypeError, ValueError) as error:
@@ -31,7 +30,7 @@ def naming(place: Path | str) -> Iterator[None]:
 
 
 def one_line(error: Exception | str) -> str:
-  """Return what an error says on one line, and what it is if it says nothing."""
+  """Return an error's message on one line, or its type if it has none."""
   text = " ".join(str(error).split()) or type(error).__name__
   return text if len(text) <= _LONGEST_LINE else f"{text[:_LONGEST_LINE]}..."
 
@@ -62,30 +61,34 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 def is_temporary(path: Path) -> bool:
-  """Tell whether a file is what :func:`write_atomically` leaves when it is killed."""
+  """Return whether a file is one that :func:`write_atomically` leaves when it is killed."""
   return path.name.startswith(".") and path.name.endswith(".tmp")
 
 
 def parse_json(data: bytes) -> Any:
   """Return the value of JSON text of any origin, or raise ValueError, never anything else.
 
-  Refused, besides what is no JSON: a key that is there twice, of which one would be lost; integers
-  beyond 64 bits, which arithmetic may refuse; half of a surrogate pair, which cannot be written;
-  and nesting so deep that Python's stack may not suffice to walk it.
+  Refused, besides what is no JSON: duplicate keys, of which one would be lost; integers beyond 64
+  bits, which arithmetic may refuse; half of a surrogate pair, which cannot be written; and nesting
+  so deep that Python's stack may not suffice to walk it.
   """
   try:
     value = json.loads(data, object_pairs_hook=_without_duplicates, parse_int=_parse_int)
   except RecursionError:
     raise ValueError(f"nested more than {_MAX_DEPTH} levels deep") from None
-  level = [value]
-  for _ in range(_MAX_DEPTH):
-    for text in level:
-      if isinstance(text, str):
-        text.encode()
-    level = [child for parent in level for child in _children(parent)]
-  if level:
-    raise ValueError(f"nested more than {_MAX_DEPTH} levels deep")
+  _check_depth_and_text(value, _MAX_DEPTH)
   return value
+
+
+def _check_depth_and_text(value: Any, levels: int) -> None:
+  if levels == 0:
+    raise ValueError(f"nested more than {_MAX_DEPTH} levels deep")
+  if isinstance(value, str):
+    value.encode()
+  elif isinstance(value, dict | list):
+    children = [*value, *value.values()] if isinstance(value, dict) else value
+    for child in children:
+      _check_depth_and_text(child, levels - 1)
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -103,14 +106,8 @@ def _parse_int(digits: str) -> int:
   return int(digits)
 
 
-def _children(value: Any) -> Iterable[Any]:
-  if isinstance(value, dict):
-    return itertools.chain(value, value.values())
-  return value if isinstance(value, list) else ()
-
-
 def is_json_object(line: bytes) -> bool:
-  """Tell whether a line is a whole JSON object: one cut short lacks its closing brace."""
+  """Return whether a line is a whole JSON object: one cut short lacks its closing brace."""
   try:
     return isinstance(parse_json(line), dict)
   except ValueError:
@@ -130,19 +127,10 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_json_lines(path: Path) -> list[dict[str, Any]]:
-  """Return the objects of a JSON lines file in their order.
+  """Return the objects of a JSON lines file, or raise ValueError naming file and line number.
 
   A last line without its newline is skipped unless it is whole: it is what a killed or a still
   writing process leaves.
-
-  Args:
-    path: The file.
-
-  Returns:
-    One dictionary a line.
-
-  Raises:
-    ValueError: If a line is not a JSON object; the message names file and line number.
   """
   lines = _read(path).split(b"\n")
   if not is_json_object(lines[-1]):
@@ -151,24 +139,19 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
   for number, line in enumerate(lines, start=1):
     try:
       values.append(parse_json(line))
-    except json.JSONDecodeError:
-      raise ValueError(f"{path}, line {number}: not a JSON object") from None
+      if not isinstance(values[-1], dict):
+        raise ValueError("not a JSON object")
     except ValueError as error:
-      raise ValueError(f"{path}, line {number}: {error}") from None
-    if not isinstance(values[-1], dict):
-      raise ValueError(f"{path}, line {number}: not a JSON object")
+      reason = "not a JSON object" if isinstance(error, json.JSONDecodeError) else error
+      raise ValueError(f"{path}, line {number}: {reason}") from None
   return values
 
 
 def append_json_lines(path: Path, values: Iterable[Mapping[str, Any]]) -> None:
-  """Append objects to a file, one JSON line each, in one write.
+  """Append objects to a file, one JSON line each, in one write; make it where there is none.
 
   A last line that a killed process left unfinished is cut first. The file is locked meanwhile, so
   several processes may append to one file.
-
-  Args:
-    path: The file; made, with its parent, where there is none.
-    values: What to append.
   """
   lines = [json.dumps(value, ensure_ascii=False) + "\n" for value in values]
   path.parent.mkdir(parents=True, exist_ok=True)
@@ -184,7 +167,6 @@ def append_json_lines(path: Path, values: Iterable[Mapping[str, Any]]) -> None:
 
 
 def _read(path: Path) -> bytes:
-  """Return what a file holds, or raise ValueError if it is larger than any that is written here."""
   with path.open("rb") as file:
     data = file.read(MAX_JSON_BYTES + 1)
   if len(data) > MAX_JSON_BYTES:
@@ -200,22 +182,17 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
   try:
     with zipfile.ZipFile(path) as archive:
       members = archive.infolist()
-      _check_members(members)
+      # Before any is unpacked.
+      if len({member.filename for member in members}) < len(members):
+        raise ValueError("an array is there twice")
+      for member in members:
+        if not member.filename.endswith(".npy"):
+          raise ValueError(f"{member.filename!r} is no array")
+      if sum(member.file_size for member in members) > MAX_ARRAY_BYTES:
+        raise ValueError(f"its arrays have more than {MAX_ARRAY_BYTES >> 20:,} MiB")
       return {member.filename.removesuffix(".npy"): _array(archive, member) for member in members}
   except Exception as error:  # Whatever damaged bytes make the readers raise.
     raise ValueError(f"{path}: not a readable npz file ({one_line(error)})") from None
-
-
-def _check_members(members: Sequence[zipfile.ZipInfo]) -> None:
-  """Look at what an archive says of its members before any is unpacked."""
-  names = [member.filename for member in members]
-  if len(set(names)) < len(names):
-    raise ValueError("an array is there twice")
-  for member in members:
-    if not member.filename.endswith(".npy"):
-      raise ValueError(f"{member.filename!r} is no array")
-  if sum(member.file_size for member in members) > MAX_ARRAY_BYTES:
-    raise ValueError(f"its arrays have more than {MAX_ARRAY_BYTES >> 20:,} MiB")
 
 
 def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:

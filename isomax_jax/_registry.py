@@ -1,4 +1,4 @@
-"""Registries: what is known by a name, and how others add to it."""
+"""Registries of named records, to which other packages can add."""
 
 import pkgutil
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,8 +14,8 @@ class Registry(Mapping[str, E]):
   """Records by name: those of the library, and those that others register.
 
   Args:
-    kind: What a record is of, for messages.
-    place: Where the registry is, as ``"MODULE:VARIABLE"``, for other processes to find theirs.
+    kind: What a record describes, for messages.
+    place: The registry's ``"MODULE:VARIABLE"``, by which it is pickled.
     entries: The library's own records; each has a ``name``, and maybe a ``label``.
   """
 
@@ -37,12 +37,7 @@ class Registry(Mapping[str, E]):
     return pkgutil.resolve_name, (self._place,)
 
   def find(self, name: str, *, argument: str | None = None) -> E:
-    """Return a record, or raise ValueError that lists the known names.
-
-    Args:
-      name: Its name.
-      argument: What the message calls it; by default, the registry's kind.
-    """
+    """Return a record, or raise ValueError that calls it ``argument`` and lists the known names."""
     if name not in self._entries:
       raise ValueError(
         f"unknown {argument or self.kind} {name!r}; known: {', '.join(sorted(self))}; one from "
@@ -51,14 +46,13 @@ class Registry(Mapping[str, E]):
     return self._entries[name]
 
   def label(self, name: str) -> str:
-    """Return what tables and figures call a record; a name that is not known stays as it is."""
+    """Return a record's name in tables and figures; an unknown name stays as it is."""
     return getattr(self._entries.get(name), "label", name)
 
   def register(self, entry: E) -> None:
-    """Add a record under its name; the same one again, as of a module run twice, changes nothing.
+    """Add a record, or raise ValueError if another one has its name or it cannot be a name.
 
-    Raises:
-      ValueError: If another record has the name, or it cannot be one.
+    The same record again, as of a module that is run twice, changes nothing.
     """
     name = entry.name
     if not isinstance(name, str) or not name or set(name) & set("|:, \n"):

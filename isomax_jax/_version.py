@@ -1,3 +1,3 @@
-"""The version, apart from the package so that it is read without importing JAX."""
+"""The version, in a file of its own so that it is read without importing JAX."""
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""The decision of a deployed classifier: known or unknown, by a threshold on the score."""
+"""Decisions between known and unknown by a threshold on the score."""
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -21,13 +21,11 @@ def choose_threshold(in_scores: ArrayLike, *, tpr: float = 0.95) -> float:
     tpr: The least share to accept, in (0, 1].
 
   Returns:
-    The threshold for :func:`is_known`, the one at which :func:`isomax_jax.metrics.tnr_at_tpr`
-    rejects.
+    The threshold for :func:`is_known`, which :func:`isomax_jax.metrics.tnr_at_tpr` uses too.
 
   Raises:
     TypeError: If the scores are not real numbers.
-    ValueError: If the scores are not one-dimensional, are empty or hold NaN, or ``tpr`` is no
-      rate.
+    ValueError: If the scores are not one-dimensional, are empty or hold NaN, or ``tpr`` is no rate.
 
   Example:
     >>> choose_threshold([4.0, 3.0, 2.0, 1.0], tpr=0.75)

@@ -1,7 +1,4 @@
-"""Scores of how much an input looks like the training distribution: higher = more so.
-
-Each takes logits as the network gives them at inference, without an entropic scale.
-"""
+"""Scores of the logits at inference, without an entropic scale: higher is more in-distribution."""
 
 import jax
 import jax.numpy as jnp
@@ -15,8 +12,8 @@ def maximum_probability(logits: Logits) -> Scores:
 
   .. math:: \max_j p_j, \qquad p = \operatorname{softmax}(L)
 
-  In float32 it saturates at 1, with ties by the thousand on a confident network: to rank, take
-  :func:`log_odds`, which orders alike without the ties.
+  In float32 it saturates at 1, with many ties on a confident network: to rank, take
+  :func:`log_odds`, which orders alike without them.
 
   Args:
     logits: Logits, shape ``[..., classes]``, floating.

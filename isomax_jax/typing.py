@@ -1,4 +1,4 @@
-"""Array aliases and the small records that travel between the packages."""
+"""Array annotations, and records of arrays that the packages share."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -17,7 +17,7 @@ StoredImages = UInt8[Array, "batch height width channels"]
 
 
 class Outputs(NamedTuple):
-  """What a network gives for a batch of images.
+  """Outputs of a network for a batch of images.
 
   Attributes:
     logits: Logits, shape ``[batch, classes]``, float32.
@@ -31,7 +31,7 @@ class Outputs(NamedTuple):
 
 
 class Batch(NamedTuple):
-  """Labelled images on their way into a step.
+  """A batch of a training step.
 
   Attributes:
     images: Images, shape ``[batch, height, width, channels]``: uint8 as stored, or float32.
@@ -52,9 +52,9 @@ class Preprocessing(NamedTuple):
   """How stored examples become a network's input.
 
   Attributes:
-    augment: Random key and batch to the batch's examples as stored, changed at random.
-    to_pixels: Stored examples to pixels of [0, 1]; what are no images stays as it is.
-    normalize: Pixels to the network's input.
+    augment: Function of a random key and a batch to its augmented examples, as stored.
+    to_pixels: Function of stored examples to pixels of [0, 1]; those that are no images stay.
+    normalize: Function of pixels to the network's input.
   """
 
   augment: Callable[[jax.Array, Batch], jax.Array]

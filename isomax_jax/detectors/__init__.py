@@ -1,4 +1,4 @@
-"""Detectors: how known an input is to a network, each a pair of pure functions made by a factory.
+"""Out-of-distribution detectors: factories of pairs of pure functions, a fit and a score.
 
 Those that need the logits alone are made of the functions of :mod:`isomax_jax.scores`, whose names
 they share in the registry, and have no factory of their own: ``from_logits(scores.energy)`` is what

@@ -79,14 +79,21 @@ def fit_moments(
   """Return the moments of each kind of vector of the outputs, from one pass over training data.
 
   Args:
-    batches: Images, labels and outputs.
-    vectors: Outputs to arrays ``[batch, features]``.
+    batches: The training data.
+    vectors: Function of the outputs to arrays, shape ``[batch, features]`` each.
     detector: Name of the detector that asks, for the messages.
     by_class: Whether labels count; otherwise all vectors are of one class.
 
   Raises:
     ValueError: If there is no example, a class of the logits has none, a label is none of theirs,
       or a vector is not finite.
+
+  Example:
+    >>> outputs = Outputs(logits=np.zeros((3, 2)), features=np.array([[0.0], [2.0], [5.0]]))
+    >>> batches = [(None, np.array([0, 0, 1]), outputs)]
+    >>> (moments,) = fit_moments(batches, lambda outputs: (outputs.features,), detector="mine")
+    >>> print(moments.counts, moments.means.ravel(), moments.scatter)
+    [2. 1.] [1. 5.] [[2.]]
   """
   accumulated: tuple[Moments, ...] | None = None
   for _, labels, outputs in batches:

@@ -1,4 +1,4 @@
-"""Training data on their way into a fit: a batch at a time, on the host, checked."""
+"""Training data as a fit reads them: checked batches in float64, on the host."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -9,11 +9,11 @@ from isomax_jax.detectors.base import Batches
 
 
 class TrainingBatch(NamedTuple):
-  """What the fits look at, in float64.
+  """A batch of training data.
 
   Attributes:
-    features: The head's input, shape ``[batch, features]``.
-    logits: Logits, shape ``[batch, classes]``.
+    features: The head's input, shape ``[batch, features]``, float64.
+    logits: Logits, shape ``[batch, classes]``, float64.
     labels: Class indices, shape ``[batch]``.
   """
 
@@ -34,6 +34,13 @@ def training_batches(batches: Batches, *, detector: str) -> Iterator[TrainingBat
 
   Raises:
     ValueError: If features or logits are not finite, or there is no example.
+
+  Example:
+    >>> from isomax_jax.typing import Outputs
+    >>> outputs = Outputs(logits=np.zeros((2, 3)), features=np.array([[1.0], [2.0]]))
+    >>> batches = [(None, np.array([0, 2]), outputs)]
+    >>> sum(batch.features.sum() for batch in training_batches(batches, detector="mine"))
+    3.0
   """
   examples = 0
   for _, labels, outputs in batches:
@@ -42,20 +49,32 @@ def training_batches(batches: Batches, *, detector: str) -> Iterator[TrainingBat
       np.asarray(outputs.logits).astype(np.float64),
       np.asarray(labels),
     )
-    for name in ("features", "logits"):
-      check_finite(name, getattr(batch, name), detector=detector)
+    check_finite("features", batch.features, detector=detector)
+    check_finite("logits", batch.logits, detector=detector)
     examples += len(batch.labels)
     yield batch
   check_examples(examples, detector=detector)
 
 
 def check_finite(name: str, array: np.ndarray, *, detector: str) -> None:
-  """Raise ValueError, naming what the detector asked for, unless all numbers are finite."""
+  """Raise ValueError, naming the detector and the array, unless all numbers are finite.
+
+  Example:
+    >>> check_finite("logits", np.array([0.0, np.nan]), detector="mine")
+    Traceback (most recent call last):
+    ValueError: mine needs finite logits of the training data, got NaN or inf
+  """
   if not np.isfinite(array).all():
     raise ValueError(f"{detector} needs finite {name} of the training data, got NaN or inf")
 
 
 def check_examples(examples: float, *, detector: str) -> None:
-  """Raise ValueError, naming the detector that asked, if there was no example."""
+  """Raise ValueError, naming the detector, if there was no example.
+
+  Example:
+    >>> check_examples(0, detector="mine")
+    Traceback (most recent call last):
+    ValueError: mine needs training data: there was no example
+  """
   if not examples:
     raise ValueError(f"{detector} needs training data: there was no example")

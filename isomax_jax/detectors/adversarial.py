@@ -28,6 +28,7 @@ def gradient_sign(loss: Callable[[jax.Array], jax.Array], images: jax.Array) -> 
     TypeError: If the images are not floating.
 
   Example:
+    >>> import jax.numpy as jnp
     >>> print(gradient_sign(lambda x: jnp.sum(x * x, axis=-1), jnp.array([[0.5, -2.0, 0.0]])))
     [[ 1. -1.  1.]]
   """

@@ -1,4 +1,4 @@
-"""What a detector is, and what it may ask of the classifier it serves."""
+"""The types of detectors and of the classifiers that they serve."""
 
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -33,7 +33,7 @@ Batches = Iterable[tuple[jax.Array, jax.Array, Outputs]]
 
 
 class Unsupported(ValueError):  # noqa: N818 (what it says of a classifier)
-  """A detector that cannot serve a classifier: one without what the method is made of."""
+  """The classifier lacks what the detector's method needs."""
 
 
 class Detector(NamedTuple):
@@ -42,7 +42,7 @@ class Detector(NamedTuple):
   Attributes:
     fit: ``fit(classifier, batches) -> params``, a tree of arrays: as many passes over training
       data as the detector's documentation says; a detector that needs none returns ``()``.
-      Raises :class:`Unsupported` where the classifier lacks what the method needs.
+      May raise :class:`Unsupported`.
     score: ``score(params, classifier, images, outputs) -> scores``, shape ``[batch]``. The
       outputs are handed in, so that all detectors share one forward pass.
   """
@@ -52,13 +52,10 @@ class Detector(NamedTuple):
 
 
 def from_logits(score: Callable[[jax.Array], jax.Array]) -> Detector:
-  """Make a detector of a score: a function of the logits alone, as those of `isomax_jax.scores`.
+  """Make a detector without a fit of a score such as those of :mod:`isomax_jax.scores`.
 
   Args:
     score: Function of logits, shape ``[..., classes]``, to scores, shape ``[...]``.
-
-  Returns:
-    A detector without a fit.
 
   Example:
     >>> import jax.numpy as jnp

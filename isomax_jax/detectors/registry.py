@@ -70,7 +70,9 @@ DETECTORS = Registry(
     DetectorEntry("gradnorm", gradnorm, "GradNorm", ("features",)),
     DetectorEntry("kl_matching", kl_matching, "KL matching", fit_on="training"),
     DetectorEntry("knn", knn, "kNN", ("features",), fit_on="training"),
-    DetectorEntry("mahalanobis", mahalanobis, "Mahalanobis", ("stages", "pixels"), None, "training"),
+    DetectorEntry(
+      "mahalanobis", mahalanobis, "Mahalanobis", ("stages", "pixels"), fit_on="training"
+    ),
     DetectorEntry("odin", odin, "ODIN", ("pixels",)),
     DetectorEntry("react", react, "ReAct", ("features",), _EVIDENCE, "training"),
     DetectorEntry(

@@ -1,6 +1,6 @@
-"""What a new detector is made of: passes over training data, moments, gradients, checks.
+"""Building blocks of detectors: passes over training data, moments, gradients, checks.
 
-All checks look at what is known when a program is traced, and name the argument in one line.
+All checks look at what is known when a program is traced; their one line names the argument.
 """
 
 from isomax_jax._checks import count as count
