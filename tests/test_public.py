@@ -6,9 +6,10 @@ import inspect
 import pytest
 
 PACKAGES = (
-  "data", "decision", "detectors", "evaluation.calibration", "evaluation.measure",
-  "evaluation.predict", "evaluation.timing", "heads", "heads.nnx", "losses", "metrics", "models",
-  "reporting", "reporting.figures", "reporting.report", "scores", "training", "training.devices",
+  "data", "decision", "detectors", "detectors.toolkit", "evaluation.calibration",
+  "evaluation.measure", "evaluation.predict", "evaluation.timing", "heads", "heads.nnx", "losses",
+  "metrics", "models", "reporting", "reporting.figures", "reporting.report", "scores", "training",
+  "training.devices",
 )  # fmt: skip
 
 
@@ -16,8 +17,9 @@ def public_functions():
   for package in PACKAGES:
     module = importlib.import_module(f"isomax_jax.{package}")
     for name, value in vars(module).items():
-      # A package's re-exports are public; what a module imports is not.
-      home = "isomax_jax." if hasattr(module, "__path__") else module.__name__
+      # Re-exports of a package and of the toolkit are public; what a module imports is not.
+      exports = hasattr(module, "__path__") or package == "detectors.toolkit"
+      home = "isomax_jax." if exports else module.__name__
       ours = getattr(value, "__module__", "").startswith(home)
       if inspect.isfunction(value) and ours and not name.startswith("_"):
         yield f"{package}.{name}", value

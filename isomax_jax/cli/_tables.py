@@ -1,7 +1,7 @@
 """Tables for the terminal."""
 
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -78,32 +78,25 @@ def benchmark_tables(
 
   detectors = sorted(times, key=lambda name: -mean(name, out_sets, "auroc"))
 
-  def tabulate(heading: str, columns: Sequence[str], numbers: Callable[[str], list[str]]) -> Table:
+  def tabulate(heading: str, columns: Sequence[str], rows: dict[str, list[str]]) -> Table:
     table = Table("detector", title=f"{title}: {heading}", title_justify="left")
     for column in columns:
       table.add_column(column, justify="right")
-    for detector in detectors:
-      table.add_row(DETECTORS.label(detector), *numbers(detector))
-    for detector in refused:
-      table.add_row(DETECTORS.label(detector), *["–"] * len(columns))
+    for detector, cells in (rows | dict.fromkeys(refused, ["–"] * len(columns))).items():
+      table.add_row(DETECTORS.label(detector), *cells)
     return table
 
   for name in ("near", "far"):
     members = [each for each in out_sets if (each in near) == (name == "near")]
     if members:
-      yield tabulate(
-        f"{name} sets, {', '.join(members)}",
-        ["time", *(METRIC_LABELS[metric] for metric in DETECTION)],
-        lambda detector, members=members: [
-          f"{times[detector]:.2f}",
-          *(shown(detector, members, metric) for metric in DETECTION),
-        ],
-      )
-  yield tabulate(
-    "AUROC of each set",
-    out_sets,
-    lambda detector: [shown(detector, [out_set], "auroc") for out_set in out_sets],
-  )
+      columns = ["time", *(METRIC_LABELS[metric] for metric in DETECTION)]
+      rows = {
+        each: [f"{times[each]:.2f}", *(shown(each, members, metric) for metric in DETECTION)]
+        for each in detectors
+      }
+      yield tabulate(f"{name} sets, {', '.join(members)}", columns, rows)
+  rows = {each: [shown(each, [out_set], "auroc") for out_set in out_sets] for each in detectors}
+  yield tabulate("AUROC of each set", out_sets, rows)
   yield "time: of forward pass and score together, over the forward pass alone"
   if tuned_on_test:
     yield "†: options chosen on this very set"

@@ -17,9 +17,7 @@ from isomax_jax.detectors._mahalanobis import stage_scores as stage_scores
 from isomax_jax.detectors._odin import odin as odin
 from isomax_jax.detectors._odin import odin_score as odin_score
 from isomax_jax.detectors._react import react as react
-from isomax_jax.detectors._relative_mahalanobis import (
-  relative_mahalanobis as relative_mahalanobis,
-)
+from isomax_jax.detectors._relative_mahalanobis import relative_mahalanobis as relative_mahalanobis
 from isomax_jax.detectors._she import she as she
 from isomax_jax.detectors._vim import vim as vim
 from isomax_jax.detectors.adversarial import fgsm as fgsm

@@ -29,6 +29,20 @@ class Projection(NamedTuple):
   matrix: jax.Array  # [features, dimensions]
   means: jax.Array  # [classes, dimensions]
 
+  def project(self, features: jax.Array) -> jax.Array:
+    """Return features ``[..., features]`` in the projection's coordinates."""
+    features = _checks.floating("features", features)
+    centred = features - jnp.broadcast_to(self.centre, features.shape)
+    return jnp.matmul(centred, self.matrix, precision=lax.Precision.HIGHEST)
+
+  def distances(self, projected: jax.Array) -> jax.Array:
+    """Return the distances of projected features to the class means, ``[..., classes]``."""
+    return pairwise_distance(projected, self.means)
+
+  def smallest_square(self, projected: jax.Array) -> jax.Array:
+    """Return the squared distance of projected features to the nearest class mean."""
+    return jnp.square(jnp.min(self.distances(projected), axis=-1))
+
 
 def whitening(moments: Moments, *, detector: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
   """Return centre, whitening matrix ``[features, rank]`` and whitened class means, in float64.
@@ -54,18 +68,6 @@ def exact_mean(moments: Moments) -> np.ndarray:
   return moments.mean.astype(jnp.result_type(float)).astype(np.float64)
 
 
-def as_parameters(*arrays: np.ndarray) -> tuple[jax.Array, ...]:
-  """Return arrays in the dtype of parameters: float32, or float64 where JAX has it enabled."""
-  return tuple(jnp.asarray(array, jnp.result_type(float)) for array in arrays)
-
-
-def project(projection: Projection, features: jax.Array) -> jax.Array:
-  """Return features ``[..., features]`` in the projection's coordinates."""
-  features = _checks.floating("features", features)
-  centred = features - jnp.broadcast_to(projection.centre, features.shape)
-  return jnp.matmul(centred, projection.matrix, precision=lax.Precision.HIGHEST)
-
-
-def smallest_square(projection: Projection, projected: jax.Array) -> jax.Array:
-  """Return the squared distance of projected features to the nearest class mean."""
-  return jnp.square(jnp.min(pairwise_distance(projected, projection.means), axis=-1))
+def parameter(array: np.ndarray) -> jax.Array:
+  """Return an array in the dtype of parameters: float32, or float64 where JAX has it enabled."""
+  return jnp.asarray(array, jnp.result_type(float))

@@ -59,8 +59,11 @@ def knn(*, k: int = 50) -> Detector:
 
   def fit(classifier, batches):
     dtype = jax.dtypes.canonicalize_dtype(np.float64)
-    passed = training_batches(batches, detector="knn")
-    features = np.concatenate([_normalize(batch.features).astype(dtype) for batch in passed])
+    parts = []
+    for batch in training_batches(batches, detector="knn"):
+      norms = np.linalg.norm(batch.features, axis=-1, keepdims=True)
+      parts.append((batch.features / np.where(norms > 0, norms, 1)).astype(dtype))
+    features = np.concatenate(parts)
     if len(features) < k:
       raise ValueError(f"k must be at most the {len(features)} training examples, got {k}")
     centre = features.mean(0, dtype=np.float64).astype(dtype)
@@ -83,11 +86,6 @@ def knn(*, k: int = 50) -> Detector:
     return -lax.map(kth_distance, (queries, candidates), batch_size=_ROWS)
 
   return Detector(fit, score)
-
-
-def _normalize(features: np.ndarray) -> np.ndarray:
-  norms = np.linalg.norm(features, axis=-1, keepdims=True)
-  return features / np.where(norms > 0, norms, 1)
 
 
 def _candidates(queries: jax.Array, features: jax.Array, k: int) -> jax.Array:

@@ -10,13 +10,7 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from isomax_jax import _checks
-from isomax_jax.detectors._gaussians import (
-  Projection,
-  as_parameters,
-  project,
-  smallest_square,
-  whitening,
-)
+from isomax_jax.detectors._gaussians import Projection, parameter, whitening
 from isomax_jax.detectors._moments import fit_moments
 from isomax_jax.detectors.adversarial import gradient_sign
 from isomax_jax.detectors.base import Batches, Classifier, Detector, Unsupported
@@ -91,9 +85,8 @@ def mahalanobis(*, epsilon: float = 0.0, weights: Sequence[float] | None = None)
     moments = fit_moments(batches, _stages, detector="mahalanobis")
     if weights is not None:
       _check_stages(len(weights), len(moments))
-    return tuple(
-      Projection(*as_parameters(*whitening(each, detector="mahalanobis"))) for each in moments
-    )
+    whitenings = [whitening(each, detector="mahalanobis") for each in moments]
+    return tuple(Projection(*map(parameter, arrays)) for arrays in whitenings)
 
   def score(params: Params, classifier: Classifier, images: jax.Array, outputs: Outputs) -> Scores:
     if weights is None:
@@ -224,7 +217,7 @@ def _stage_score(
 
   def loss(outputs: Outputs) -> jax.Array:
     projection = params[stage]
-    return smallest_square(projection, project(projection, _stages(outputs)[stage])) / 2
+    return projection.smallest_square(projection.project(_stages(outputs)[stage])) / 2
 
   if isinstance(epsilon, jax.Array) or epsilon > 0:
     sign = gradient_sign(lambda images: loss(classifier.outputs(images)), images)

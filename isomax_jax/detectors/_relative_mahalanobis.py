@@ -3,13 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 
-from isomax_jax.detectors._gaussians import (
-  Projection,
-  as_parameters,
-  project,
-  smallest_square,
-  whitening,
-)
+from isomax_jax.detectors._gaussians import Projection, parameter, whitening
 from isomax_jax.detectors._moments import fit_moments
 from isomax_jax.detectors.base import Detector
 
@@ -66,14 +60,17 @@ def relative_mahalanobis() -> Detector:
     _, lengths, axes = np.linalg.svd(between, full_matrices=False)
     dimensions = min(len(means) - 1, len(axes))
     axes = axes[:dimensions].T
-    mean, background = as_parameters(mean @ axes, 1 / (1 + np.square(lengths[:dimensions])))
-    projection = Projection(*as_parameters(centre, matrix @ axes, means @ axes))
-    return {"projection": projection, "mean": mean, "background": background}
+    background = 1 / (1 + np.square(lengths[:dimensions]))
+    return {
+      "projection": Projection(*map(parameter, (centre, matrix @ axes, means @ axes))),
+      "mean": parameter(mean @ axes),
+      "background": parameter(background),
+    }
 
   def score(params, classifier, images, outputs):
-    y = project(params["projection"], outputs.features)
+    y = params["projection"].project(outputs.features)
     from_mean = jnp.square(y - jnp.broadcast_to(params["mean"], y.shape))
     to_all = jnp.sum(from_mean * jnp.broadcast_to(params["background"], y.shape), axis=-1)
-    return to_all - smallest_square(params["projection"], y)
+    return to_all - params["projection"].smallest_square(y)
 
   return Detector(fit, score)

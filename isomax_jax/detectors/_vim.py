@@ -3,10 +3,9 @@
 import numpy as np
 
 from isomax_jax import _checks, scores
-from isomax_jax.detectors._gaussians import Projection, as_parameters, exact_mean, project
+from isomax_jax.detectors._gaussians import Projection, exact_mean, parameter
 from isomax_jax.detectors._moments import fit_moments
 from isomax_jax.detectors.base import Batches, Detector, linear_head
-from isomax_jax.losses import pairwise_distance
 
 
 def vim(*, dimension: int | None = None) -> Detector:
@@ -72,13 +71,13 @@ def vim(*, dimension: int | None = None) -> Detector:
     _, directions = np.linalg.eigh(moments.tied_covariance + np.outer(offset, offset))
     residual = directions[:, : features - main]
     centre = exact_mean(moments)
-    projection = as_parameters(centre, residual, ((origin - centre) @ residual)[None])
-    (scale,) = as_parameters(_scale(batches, origin, residual))
-    return {"projection": Projection(*projection), "scale": scale}
+    arrays = centre, residual, ((origin - centre) @ residual)[None]
+    scale = parameter(_scale(batches, origin, residual))
+    return {"projection": Projection(*map(parameter, arrays)), "scale": scale}
 
   def score(params, classifier, images, outputs):
     projection = params["projection"]
-    residuals = pairwise_distance(project(projection, outputs.features), projection.means)
+    residuals = projection.distances(projection.project(outputs.features))
     return scores.energy(outputs.logits) - params["scale"] * residuals[..., 0]
 
   return Detector(fit, score)
@@ -90,7 +89,7 @@ def _default_dimension(features: int) -> int:
   return 512 if features >= 768 else features // 2
 
 
-def _scale(batches: Batches, origin: np.ndarray, residual: np.ndarray) -> np.ndarray:
+def _scale(batches: Batches, origin: np.ndarray, residual: np.ndarray) -> float:
   """Return the sum of the largest logits over that of the residuals' norms."""
   logits = norms = lengths = 0.0
   for _, _, outputs in batches:
@@ -107,4 +106,4 @@ def _scale(batches: Batches, origin: np.ndarray, residual: np.ndarray) -> np.nda
     raise ValueError(
       "vim needs largest logits that are positive on average, to be matched by a scale"
     )
-  return np.array(logits / norms)
+  return logits / norms
