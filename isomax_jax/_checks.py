@@ -117,9 +117,10 @@ def one_of(name: str, value: str, known: Collection[str]) -> None:
 
 
 def typed(name: str, value: Any, expected: Any) -> None:
-  """Raise ValueError unless ``value``, of unknown origin, is of the type that an annotation says.
+  """Raise ValueError unless ``value``, which may come from a file, fits an annotation.
 
-  That is a class, or a literal, union, tuple or mapping of such; bool is no int, and int a float.
+  The annotation is a class, or a literal, union, tuple or mapping of such. A bool does not pass as
+  an int; an int passes as a float.
   """
   if not _fits(value, expected):
     words = expected.__name__ if isinstance(expected, type) else str(expected)

@@ -53,7 +53,7 @@ class Preprocessing(NamedTuple):
 
   Attributes:
     augment: Function of a random key and a batch to its augmented examples, as stored.
-    to_pixels: Function of stored examples to pixels of [0, 1]; those that are no images stay.
+    to_pixels: Function of stored examples to pixels of [0, 1]; what are no images stays as it is.
     normalize: Function of pixels to the network's input.
   """
 

@@ -53,7 +53,8 @@ def gradnorm(*, temperature: float = 1.0) -> Detector:
     if set(classifier.head_params) == {"kernel", "bias"}:
       logits = _checks.floating("logits", outputs.logits)
       by_logits = jax.nn.softmax(logits / temperature, axis=-1) - 1 / logits.shape[-1]
-      return _l1(features) * _l1(by_logits) / temperature
+      length_of_features = jnp.sum(jnp.abs(features), axis=-1)
+      return length_of_features * jnp.sum(jnp.abs(by_logits), axis=-1) / temperature
     return jax.vmap(lambda f: _gradient_norm(classifier, f, temperature))(features)
 
   return Detector(fit=lambda classifier, batches: (), score=score)
@@ -67,12 +68,8 @@ def _gradient_norm(classifier: Classifier, features: jax.Array, temperature: flo
   gradients = jax.tree.leaves(jax.grad(divergence)(classifier.head_params))
   weights = [gradient for gradient in gradients if gradient.ndim >= 2]
   if not weights:
+    names = ", ".join(classifier.head_params)
     raise Unsupported(
-      "gradnorm needs a head with weights of two axes or more; this one has "
-      + ", ".join(classifier.head_params)
+      f"gradnorm needs a head with weights of two axes or more; this one has {names}"
     )
   return sum(jnp.sum(jnp.abs(gradient)) for gradient in weights)
-
-
-def _l1(vectors: jax.Array) -> jax.Array:
-  return jnp.sum(jnp.abs(vectors), axis=-1)
