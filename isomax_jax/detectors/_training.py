@@ -39,7 +39,7 @@ def training_batches(batches: Batches, *, detector: str) -> Iterator[TrainingBat
     >>> from isomax_jax.typing import Outputs
     >>> outputs = Outputs(logits=np.zeros((2, 3)), features=np.array([[1.0], [2.0]]))
     >>> batches = [(None, np.array([0, 2]), outputs)]
-    >>> sum(batch.features.sum() for batch in training_batches(batches, detector="mine"))
+    >>> print(sum(b.features.sum() for b in training_batches(batches, detector="mine")))
     3.0
   """
   examples = 0
