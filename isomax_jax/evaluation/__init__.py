@@ -1,1 +1,1 @@
-"""From a classifier and loaded sets to scores and numbers."""
+"""Scores and metrics of a classifier on loaded sets."""

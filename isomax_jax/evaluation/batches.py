@@ -1,4 +1,4 @@
-"""Examples for the fits of detectors: one forward pass, however often they are passed over."""
+"""Batches for the fits of detectors, sent through the network once."""
 
 import math
 import tempfile
@@ -25,34 +25,34 @@ class LabelledExamples(Protocol):
 
 
 class FitBatches:
-  """Pixels, labels and outputs of examples; may be iterated again and again.
+  """Pixels, labels and outputs of examples, which may be iterated again and again.
 
-  The first iteration sends the examples through the network and keeps the outputs in a file
-  without a name, in the system's folder for temporary ones; memory holds a batch.
+  The first iteration computes the outputs and keeps them in a nameless temporary file; memory
+  holds one batch.
 
   Args:
     classifier: The network, its functions as ``jax.tree_util.Partial``.
-    examples: The examples, in memory or on disk: they have ``labels``, and ``read(slice)`` gives
-      some as stored, with their labels.
+    examples: The examples, in memory or on disk.
   """
 
   def __init__(self, classifier: Classifier, examples: LabelledExamples):
     self._classifier = classifier
     self._examples = examples
+    self._count = len(examples.labels)
+    self._positions = [slice(start, start + _BATCH) for start in range(0, self._count, _BATCH)]
     self._outputs: Outputs | None = None
 
   def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray, Outputs]]:
     if self._outputs is None:
       self._outputs = self._forward()
-    for positions in self._positions():
+    for positions in self._positions:
       images, labels = self._examples.read(positions)
       outputs = jax.tree.map(lambda kept, at=positions: kept[at], self._outputs)
       yield np.asarray(to_pixels(images)), labels, outputs
 
   def _forward(self) -> Outputs:
-    """Send all images through the network, once."""
     kept = None
-    for positions in self._positions():
+    for positions in self._positions:
       images, _ = self._examples.read(positions)
       outputs = predict(forward, self._classifier, images)
       if kept is None:
@@ -61,12 +61,8 @@ class FitBatches:
     return kept
 
   def _on_disk(self, batch: np.ndarray) -> np.ndarray:
-    """Return an array on disk for all examples, like that of a batch."""
-    shape = len(self._examples.labels), *batch.shape[1:]
+    """Return an array on disk for all examples, of the kind of a batch."""
+    shape = self._count, *batch.shape[1:]
     with tempfile.TemporaryFile() as file:
       file.truncate(math.prod(shape) * batch.dtype.itemsize)
       return np.memmap(file, batch.dtype, "r+", shape=shape)
-
-  def _positions(self) -> Iterator[slice]:
-    for start in range(0, len(self._examples.labels), _BATCH):
-      yield slice(start, min(start + _BATCH, len(self._examples.labels)))

@@ -1,4 +1,4 @@
-"""How a fitted temperature changes what a network's probabilities are worth, kept with its run."""
+"""Calibration of a network's probabilities, before and after temperature scaling."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -9,18 +9,17 @@ from numpy.typing import ArrayLike
 from isomax_jax import _checks
 from isomax_jax.metrics import Reliability, reliability
 
-_BEFORE, _AFTER = "uncalibrated", "calibrated"
 # Edges follow from the number of bins.
 _STORED = ("counts", "confidence", "accuracy")
 
 
 class Calibration(NamedTuple):
-  """The reliability of a network's probabilities on test images, without a temperature and with it.
+  """The reliability of a network's probabilities on test images.
 
   Attributes:
     temperature: The temperature, which was fitted on other images.
     before: The reliability of the logits as they are.
-    after: That of the logits over the temperature.
+    after: The reliability of the logits divided by the temperature.
   """
 
   temperature: float
@@ -49,15 +48,12 @@ def measure_calibration(logits: ArrayLike, labels: ArrayLike, *, temperature: fl
     >>> round(calibration.after.calibration_error, 3)
     0.0
   """
-  return Calibration(
-    temperature,
-    before=reliability(logits, labels),
-    after=reliability(logits, labels, temperature=temperature),
-  )
+  after = reliability(logits, labels, temperature=temperature)
+  return Calibration(temperature, reliability(logits, labels), after)
 
 
 def calibration_to_json(calibration: Calibration) -> dict[str, Any]:
-  """Turn a calibration into what JSON can hold: null where a bin is empty.
+  """Return a calibration as plain values, None where a bin is empty.
 
   Example:
     >>> values = calibration_to_json(measure_calibration([[1.0, 0.0]], [0], temperature=0.5))
@@ -66,13 +62,13 @@ def calibration_to_json(calibration: Calibration) -> dict[str, Any]:
   """
   return {
     "temperature": calibration.temperature,
-    _BEFORE: _reliability_to_json(calibration.before),
-    _AFTER: _reliability_to_json(calibration.after),
+    "uncalibrated": _reliability_to_json(calibration.before),
+    "calibrated": _reliability_to_json(calibration.after),
   }
 
 
 def calibration_from_json(values: Mapping[str, Any]) -> Calibration:
-  """Make a calibration from what :func:`calibration_to_json` gave, maybe by way of JSON text.
+  """Make a calibration from what :func:`calibration_to_json` gave.
 
   Raises:
     ValueError: If something is missing or of another kind.
@@ -83,13 +79,11 @@ def calibration_from_json(values: Mapping[str, Any]) -> Calibration:
     0.5
   """
   try:
-    _checks.typed("temperature", values["temperature"], float)
-    _checks.positive("temperature", values["temperature"])
-    return Calibration(
-      values["temperature"],
-      before=_reliability_from_json(values[_BEFORE]),
-      after=_reliability_from_json(values[_AFTER]),
-    )
+    temperature = values["temperature"]
+    _checks.typed("temperature", temperature, float)
+    _checks.positive("temperature", temperature)
+    before, after = (_reliability_from_json(values[k]) for k in ("uncalibrated", "calibrated"))
+    return Calibration(temperature, before, after)
   except KeyError as error:
     raise ValueError(f"not a calibration: lacks {error}") from error
   except (TypeError, ValueError) as error:

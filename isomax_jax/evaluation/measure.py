@@ -1,7 +1,6 @@
-"""Score known and unknown sets with detectors and measure how well they are told apart."""
+"""Detectors fitted and scored on known and unknown sets, and the metrics of both."""
 
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -18,15 +17,14 @@ from isomax_jax.metrics import (
 from isomax_jax.typing import Outputs, Scores
 
 TEST, VALIDATION = "test", "validation"
-"""Names under which scores of the known set's own splits are kept."""
-
+"""Names of the known set's own splits among scores."""
 
 Examples = tuple[np.ndarray, np.ndarray]
 """Images, uint8 as stored or pixels of [0, 1] in a floating dtype, and labels."""
 
 
 class ScoredSet(NamedTuple):
-  """A set that went through the network once.
+  """A set and the network's outputs for it.
 
   Attributes:
     images: Images, shape ``[examples, height, width, channels]``: uint8 as stored, or pixels of
@@ -45,8 +43,8 @@ class Fitted(NamedTuple):
 
   Attributes:
     detector: The detector.
-    params: What its fit gave.
-    options: What it was made with, where that was chosen and is no default.
+    params: What its fit returned.
+    options: The options that were chosen for it; defaults are left out.
     tuned_on: What the options were chosen on; None where nothing was.
   """
 
@@ -56,13 +54,24 @@ class Fitted(NamedTuple):
   tuned_on: str | None = None
 
 
+class Measurement(NamedTuple):
+  """A number, and what it was measured with and on; None where that does not apply."""
+
+  detector: str | None
+  out_set: str | None
+  metric: str
+  value: float
+  n_in: int
+  n_out: int
+
+
 class Measured(NamedTuple):
   """What was measured of a network.
 
   Attributes:
-    sets: Every set that went through it: the known test images under ``"test"``, validation
-      images under ``"validation"``, the unknown ones under their names.
-    detectors: The detectors, fitted, by name.
+    sets: Every set with its outputs: the known test images under ``"test"``, validation images
+      under ``"validation"``, the unknown ones under their names.
+    detectors: The fitted detectors, by name.
     refused: Why other detectors could not be fitted, by name.
     scores: From ``"DETECTOR|SET"`` to scores, shape ``[images]``, float64.
     measurements: The numbers.
@@ -72,7 +81,7 @@ class Measured(NamedTuple):
   detectors: dict[str, Fitted]
   refused: dict[str, ValueError]
   scores: dict[str, np.ndarray]
-  measurements: list["Measurement"]
+  measurements: list[Measurement]
 
 
 def measure(
@@ -89,25 +98,19 @@ def measure(
 ) -> Measured:
   """Measure a classifier, and how well detectors tell unknown sets from the known one.
 
-  Every image goes through the network once, however many the detectors, but for those that perturb
-  it.
+  Every image goes through the network once, and once more for each detector that perturbs it.
 
   Args:
     classifier: The network, its functions as ``jax.tree_util.Partial``; see
       :class:`isomax_jax.detectors.Classifier`.
     known: Test images of the known classes, and their labels.
-    unknown: Images of sets that the network knows nothing of, by name; labels are not looked at.
-    detectors: Detectors by name; those that are fitted already are taken as they are.
+    unknown: Unknown sets by name; their labels are ignored.
+    detectors: Detectors by name; fitted ones are taken as they are.
     training: What the network was trained on, for the fits: images, labels and outputs.
-    held_out: Known examples that it was not trained on, for the fits of detectors whose record says
-      so.
-    validation: Known images to be scored beside the others, without a number of their own.
-    temperature: A temperature that was fitted on other images, to measure the probabilities with it
-      too; None where there is none.
-    report: Told what is being done.
-
-  Returns:
-    Sets, detectors, scores and numbers.
+    held_out: Known examples that it was not trained on, for detectors that are fitted to such.
+    validation: Known images that are scored too, but not measured.
+    temperature: A temperature fitted on other images, to measure calibrated probabilities too.
+    report: Called with what is being done.
 
   Raises:
     ValueError: If a score is NaN, or a name is one of the known set's own or holds a ``"|"``.
@@ -133,17 +136,8 @@ def measure(
     sets[name] = pass_through(classifier, examples)
   fitted, refused = fit_detectors(detectors, classifier, training, held_out=held_out, report=report)
   scores = score_sets(fitted, classifier, sets, report=report)
-  logits, labels = sets[TEST].outputs.logits, sets[TEST].labels
-  return Measured(
-    sets,
-    fitted,
-    refused,
-    scores,
-    [
-      *classification_measurements(logits, labels, temperature=temperature),
-      *detection_measurements(scores),
-    ],
-  )
+  measurements = [*_classification(sets[TEST], temperature), *_detection(scores)]
+  return Measured(sets, fitted, refused, scores, measurements)
 
 
 def pass_through(classifier: Classifier, examples: Examples) -> ScoredSet:
@@ -168,14 +162,7 @@ def fit_detectors(
   held_out: Batches = (),
   report: Callable[[str], None] = lambda what: None,
 ) -> tuple[dict[str, Fitted], dict[str, ValueError]]:
-  """Fit detectors to known examples.
-
-  Args:
-    detectors: The detectors, by name; those that are fitted already are taken as they are.
-    classifier: The network.
-    training: What the network was trained on, iterated as often as the fits need.
-    held_out: Examples that it was not trained on, which detectors get whose record says so.
-    report: Told what is being done.
+  """Fit detectors to known examples; the arguments are those of :func:`measure`.
 
   Returns:
     The fitted detectors, and why others could not be fitted: to this network
@@ -210,15 +197,7 @@ def score_sets(
   batch_size: int = 256,
   report: Callable[[str], None] = lambda what: None,
 ) -> dict[str, np.ndarray]:
-  """Score sets with detectors; the outputs that are there serve them all.
-
-  Args:
-    detectors: Fitted detectors, by name.
-    classifier: The network, its functions as ``jax.tree_util.Partial``; see
-      :class:`isomax_jax.detectors.Classifier`.
-    sets: The sets, by name.
-    batch_size: Examples at a time.
-    report: Told what is being done.
+  """Score sets with fitted detectors.
 
   Returns:
     From ``"DETECTOR|SET"`` to scores, shape ``[examples]``, float64.
@@ -249,10 +228,7 @@ def score_sets(
 
 
 def make_score(detector: Detector) -> Callable[[Any, Any], Scores]:
-  """Make the jitted function that :func:`isomax_jax.evaluation.predict` takes for a detector.
-
-  Args:
-    detector: The detector.
+  """Make the jitted function that :func:`isomax_jax.evaluation.predict.predict` takes.
 
   Returns:
     Function of fitted parameters and classifier, and of images and outputs, to scores. The
@@ -266,68 +242,29 @@ def make_score(detector: Detector) -> Callable[[Any, Any], Scores]:
     >>> print(score(((), None), (jnp.zeros((1, 6, 6, 1), jnp.uint8), outputs)))
     [9.]
   """
-  return jax.jit(partial(_score, detector.score))
+
+  @jax.jit
+  def score(constants, inputs):
+    params, classifier = constants
+    images, outputs = inputs
+    return detector.score(params, classifier, to_pixels(images), outputs)
+
+  return score
 
 
-def _score(score, constants, inputs):
-  params, classifier = constants
-  images, outputs = inputs
-  return score(params, classifier, to_pixels(images), outputs)
-
-
-class Measurement(NamedTuple):
-  """A number, and what it was measured with and on; None where that does not apply."""
-
-  detector: str | None
-  out_set: str | None
-  metric: str
-  value: float
-  n_in: int
-  n_out: int
-
-
-def classification_measurements(
-  logits: np.ndarray, labels: np.ndarray, *, temperature: float | None = None
-) -> Iterator[Measurement]:
-  """Measure accuracy, negative log-likelihood and calibration error of the known test images.
-
-  Args:
-    logits: Logits, shape ``[images, classes]``.
-    labels: Class indices, shape ``[images]``.
-    temperature: A temperature that was fitted on other images; None where there is none.
-
-  Yields:
-    The three, and with a temperature the last two once more, of the logits over it, with
-    ``calibrated_`` before their names. The temperature does not change the accuracy.
-
-  Example:
-    >>> logits = np.array([[0.0, 5.0], [5.0, 0.0]])
-    >>> next(classification_measurements(logits, np.array([1, 1])))[2:]
-    ('accuracy', 0.5, 2, 0)
-  """
-  for metric in (accuracy, negative_log_likelihood, expected_calibration_error):
+def _classification(test: ScoredSet, temperature: float | None) -> Iterator[Measurement]:
+  """Measure the known test images; the temperature does not change the accuracy."""
+  logits, labels = test.outputs.logits, test.labels
+  probabilistic = negative_log_likelihood, expected_calibration_error
+  for metric in (accuracy, *probabilistic):
     yield Measurement(None, None, metric.__name__, metric(logits, labels), len(labels), 0)
-  if temperature is not None:
-    calibrated = logits.astype(np.float64) / temperature
-    for metric in (negative_log_likelihood, expected_calibration_error):
-      value = metric(calibrated, labels)
-      yield Measurement(None, None, f"calibrated_{metric.__name__}", value, len(labels), 0)
+  for metric in () if temperature is None else probabilistic:
+    value = metric(logits.astype(np.float64) / temperature, labels)
+    yield Measurement(None, None, f"calibrated_{metric.__name__}", value, len(labels), 0)
 
 
-def detection_measurements(scores: Mapping[str, np.ndarray]) -> Iterator[Measurement]:
-  """Measure every detector's scores of the test images against those of each unknown set.
-
-  Args:
-    scores: What :func:`score_sets` gave, the known test images under ``"test"``.
-
-  Yields:
-    Every detection metric of every detector and unknown set.
-
-  Example:
-    >>> scores = {"energy|test": np.array([2.0, 3.0]), "energy|letters": np.array([1.0])}
-    >>> next(detection_measurements(scores))
-    Measurement(detector='energy', out_set='letters', metric='auroc', value=1.0, n_in=2, n_out=1)
-  """
+def _detection(scores: Mapping[str, np.ndarray]) -> Iterator[Measurement]:
+  """Compare every detector's scores of the test images with those of each unknown set."""
   for key, out_scores in scores.items():
     detector, _, out_set = key.partition("|")
     if out_set in (TEST, VALIDATION):

@@ -1,4 +1,4 @@
-"""Run a function over whole arrays in batches, each example once."""
+"""Batched application of a function to whole arrays, spread over devices and processes."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,20 +20,20 @@ def predict(
 ) -> Any:
   """Apply a function to all examples, in their order.
 
-  Batches are spread over the local devices, or over that of a surrounding
-  ``jax.default_device``. The last one is padded to full size, so that one
-  program serves all, and what comes of the padding is dropped. Several processes, which must all
-  call this with the same arguments, each take a share, and all get everything.
+  Batches are spread over the local devices, or put on that of a surrounding
+  ``jax.default_device``. The last one is padded, so that one program serves all. Several
+  processes, which must all call this with the same arguments, each take a share, and all get
+  everything.
 
   Args:
-    function: Jitted function of the constants and a batch of the inputs; maps each example on
-      its own. A network's forward pass, or a detector's score.
+    function: Jitted function of the constants and a batch of the inputs, one example independent
+      of the others.
     constants: Tree of arrays that every batch needs, such as parameters and statistics.
-    inputs: Array, or tree of arrays, ``[examples, ...]`` each.
+    inputs: Tree of arrays, ``[examples, ...]`` each.
     batch_size: Examples at a time, rounded up to a multiple of the devices.
 
   Returns:
-    What the function gives, as a tree of NumPy arrays, ``[examples, ...]`` each.
+    The function's results, a tree of NumPy arrays, ``[examples, ...]`` each.
 
   Raises:
     ValueError: If there are no examples or the batch size is not positive.
@@ -70,15 +70,9 @@ def predict(
 
 
 def place(constants: Any, batch: Any) -> tuple[Any, Any]:
-  """Put what every batch needs on all local devices, and spread a batch over them.
+  """Replicate trees of arrays on the local devices, and spread a batch over them.
 
-  Args:
-    constants: Tree of arrays.
-    batch: Array, or tree of arrays, ``[examples, ...]`` each, the examples a multiple of the
-      devices.
-
-  Returns:
-    Both, as arrays on the devices; what is there already is not copied.
+  The examples of the batch must be a multiple of the devices.
 
   Example:
     >>> constants, batch = place(np.ones(3), np.arange(8.0))
@@ -86,25 +80,22 @@ def place(constants: Any, batch: Any) -> tuple[Any, Any]:
     (True, (8,))
   """
   devices = local_job_devices()
-  # What several processes hold together, each holds whole: a copy of it is at hand.
-  constants = jax.tree.map(
-    lambda leaf: (
-      leaf
-      if not isinstance(leaf, jax.Array) or leaf.is_fully_addressable
-      else leaf.addressable_data(0)
-    ),
-    constants,
-  )
+
+  def local(leaf):
+    is_global = isinstance(leaf, jax.Array) and not leaf.is_fully_addressable
+    # It is replicated, so that each process has a copy.
+    return leaf.addressable_data(0) if is_global else leaf
+
   mesh = jax.make_mesh((len(devices),), ("data",), axis_types=(AxisType.Auto,), devices=devices)
   return (
-    jax.device_put(constants, NamedSharding(mesh, PartitionSpec())),
+    jax.device_put(jax.tree.map(local, constants), NamedSharding(mesh, PartitionSpec())),
     jax.device_put(batch, NamedSharding(mesh, PartitionSpec("data"))),
   )
 
 
 @jax.jit
 def forward(classifier: Classifier, images: jax.Array) -> Outputs:
-  """Return a classifier's outputs for stored images, or pixels: what :func:`predict` takes.
+  """Return a classifier's outputs for stored images, or pixels.
 
   Example:
     >>> from jax.tree_util import Partial

@@ -1,13 +1,12 @@
-"""How long detectors take beside the forward pass."""
+"""Cost of detectors relative to the forward pass."""
 
 import time
 from collections.abc import Callable, Mapping
-from functools import partial
 
 import jax
 import numpy as np
 
-from isomax_jax.detectors import Classifier
+from isomax_jax.detectors import Classifier, Detector
 from isomax_jax.evaluation.measure import Fitted
 from isomax_jax.evaluation.predict import place, to_pixels
 
@@ -21,23 +20,22 @@ def relative_times(
   calls: int = 2,
   report: Callable[[str], None] = lambda what: None,
 ) -> tuple[float, dict[str, float]]:
-  """Time detectors with the network's forward pass beside the pass alone, all in turns.
+  """Time the forward pass with each detector's score against the forward pass alone.
 
-  A forward pass and a score are one program, compiled before, as they are where a detector is
-  deployed.
+  Pass and score are one program, compiled before it is timed, as where a detector is deployed.
 
   Args:
     detectors: Fitted detectors, by name.
     classifier: The network, its functions as ``jax.tree_util.Partial``.
     images: One batch of images as stored, uint8.
-    rounds: How often each has a turn.
-    calls: Batches a turn, dispatched one after the other without waiting.
-    report: Told what is being done.
+    rounds: How often each is timed, in another order every round.
+    calls: Batches a timing, dispatched one after the other without waiting.
+    report: Called with what is being done.
 
   Returns:
-    Seconds an image of the forward pass, and from a detector's name to how many times as long the
-    forward pass takes together with its score: 1 costs nothing. All are the least over rounds,
-    which other work of the machine disturbs least.
+    Seconds an image of the forward pass, and for each detector how many times as long the pass
+    takes together with its score: 1 costs nothing. All are the least over rounds, which other work
+    of the machine disturbs least.
 
   Example:
     >>> from isomax_jax.detectors import create_detector
@@ -50,16 +48,14 @@ def relative_times(
     ['energy']
   """
   report("timing")
-  (classifier, params), images = place(
-    (classifier, {name: fitted.params for name, fitted in detectors.items()}), images
-  )
-  programs = {None: jax.jit(_forward)} | {
-    name: jax.jit(partial(_forward_and_score, fitted.detector.score))
-    for name, fitted in detectors.items()
+  params = {name: fitted.params for name, fitted in detectors.items()}
+  (classifier, params), images = place((classifier, params), images)
+  programs = {None: _make_program(None)} | {
+    name: _make_program(fitted.detector) for name, fitted in detectors.items()
   }
 
   def run(name: str | None) -> float:
-    constants = classifier, () if name is None else params[name]
+    constants = classifier, params.get(name, ())
     started = time.perf_counter()
     jax.block_until_ready([programs[name](*constants, images) for _ in range(calls)])
     return time.perf_counter() - started
@@ -74,16 +70,17 @@ def relative_times(
     for name in orders.permutation(np.array(list(programs), dtype=object)):
       run(name)
       least[name] = min(least[name], run(name))
-  return least[None] / (calls * len(images)), {
-    name: least[name] / least[None] for name in detectors
-  }
+  times = {name: least[name] / least[None] for name in detectors}
+  return least[None] / (calls * len(images)), times
 
 
-def _forward(classifier, params, images):
-  return classifier.outputs(to_pixels(images)).logits
+def _make_program(detector: Detector | None) -> Callable:
+  @jax.jit
+  def program(classifier, params, images):
+    pixels = to_pixels(images)
+    outputs = classifier.outputs(pixels)
+    if detector is None:
+      return outputs.logits
+    return outputs.logits, detector.score(params, classifier, pixels, outputs)
 
-
-def _forward_and_score(score, classifier, params, images):
-  pixels = to_pixels(images)
-  outputs = classifier.outputs(pixels)
-  return outputs.logits, score(params, classifier, pixels, outputs)
+  return program

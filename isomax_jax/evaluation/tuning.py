@@ -1,7 +1,7 @@
-"""Choose a detector's options on validation images and stand-ins for unknown ones.
+"""Choice of a detector's options on validation images and surrogates of unknown ones.
 
-Stand-ins are never the unknown sets that a detector is then measured on: they are adversarial
-examples of the validation images, noise, or some other set that is named.
+Surrogates are never the unknown sets that a detector is then measured on: they are adversarial
+examples of the validation images, noise, or another set that is named.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -25,7 +25,7 @@ from isomax_jax.evaluation.predict import predict, to_pixels
 from isomax_jax.metrics import auroc, tnr_at_tpr
 
 ADVERSARIAL = "adversarial"
-"""What a choice on :func:`adversarial_examples` is recorded as made on."""
+"""Name of :func:`adversarial_examples` as surrogates, in options and records."""
 
 ODIN_TEMPERATURES = (1.0, 10.0, 100.0, 1000.0)
 ODIN_EPSILONS = (0.0, 0.0005, 0.001, 0.0014, 0.002, 0.0024, 0.005, 0.01, 0.05, 0.1, 0.2)
@@ -33,12 +33,12 @@ MAHALANOBIS_EPSILONS = (0.0, 0.0005, 0.001, 0.0014, 0.002, 0.005, 0.01)
 
 
 class Candidate(NamedTuple):
-  """A detector with options to choose, and how it scores.
+  """A detector with some options, and how it scores.
 
   Attributes:
     fitted: The detector.
     in_scores: Its scores of known images, shape ``[known]``.
-    surrogate_scores: Its scores of images that stand for unknown ones, shape ``[unknown]``.
+    surrogate_scores: Its scores of the surrogates, shape ``[surrogates]``.
   """
 
   fitted: Fitted
@@ -47,7 +47,7 @@ class Candidate(NamedTuple):
 
 
 Grid = Callable[[Classifier, Batches, ScoredSet, ScoredSet], Iterator[Candidate]]
-"""Network, training data, known and surrogate images to the candidates of a detector."""
+"""Network, training data, known images and surrogates to the candidates of a detector."""
 
 
 def tune(
@@ -68,15 +68,11 @@ def tune(
     grid: The detector's grid, such as :func:`odin_grid`.
     classifier: The network, its functions as ``jax.tree_util.Partial``.
     batches: Training data, for detectors that are fitted.
-    in_validation: Known images that were not trained on and are not tested on.
-    surrogate: Images that stand for unknown ones, and are not tested on either.
+    in_validation: Known images that are neither trained nor tested on.
+    surrogate: Images that stand for unknown ones, not tested on either.
     surrogate_name: What they are, for the records.
 
-  Returns:
-    The chosen detector, with its options and what they were chosen on.
-
   Example:
-    >>> from isomax_jax.typing import Outputs
     >>> def grid(classifier, batches, in_validation, surrogate):
     ...   for name, surrogate_scores in (("bad", [5.0, 6.0]), ("good", [0.0, 5.0])):
     ...     fitted = Fitted(None, options={"name": name})
@@ -96,8 +92,7 @@ def tune(
 def odin_grid(
   classifier: Classifier, batches: Batches, in_validation: ScoredSet, surrogate: ScoredSet
 ) -> Iterator[Candidate]:
-  """Yield ODIN at the paper's temperatures and steps; see :data:`Grid`."""
-  del batches
+  """Yield ODIN at the paper's temperatures and perturbations; see :data:`Grid`."""
 
   @jax.jit
   def score(constants, images):
@@ -116,7 +111,7 @@ def odin_grid(
 def mahalanobis_grid(
   classifier: Classifier, batches: Batches, in_validation: ScoredSet, surrogate: ScoredSet
 ) -> Iterator[Candidate]:
-  """Yield the Mahalanobis detector at the authors' steps; see :data:`Grid`.
+  """Yield the Mahalanobis detector at the authors' perturbations; see :data:`Grid`.
 
   The weights of the stages are fitted on every second image of each set, and the candidates
   compared on the others.
@@ -145,18 +140,10 @@ GRIDS: Mapping[str, Grid] = {"mahalanobis": mahalanobis_grid, "odin": odin_grid}
 
 
 def adversarial_examples(classifier: Classifier, examples: ScoredSet) -> ScoredSet:
-  """Return the examples' adversarial ones by :func:`isomax_jax.detectors.fgsm`.
+  """Return the adversarial examples by which rightly classified images become misclassified.
 
-  Of images that the network classifies rightly those are kept that it does not any more, as in
-  the paper.
-
-  Args:
-    classifier: The network, its functions as ``jax.tree_util.Partial``.
-    examples: Known images.
-
-  Returns:
-    The adversarial images, pixels of [0, 1], float32, with the labels of those that they were
-    made of.
+  They are made by :func:`isomax_jax.detectors.fgsm`, and the others left out, as in the paper. The
+  images are pixels of [0, 1], float32, with the labels of those that they were made of.
 
   Raises:
     ValueError: If there are none.
