@@ -1,4 +1,4 @@
-"""Compare detectors on one trained network: numbers, costs and figures."""
+"""Comparison of detectors on one trained network: metrics, costs and figures."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -18,11 +18,11 @@ from isomax_jax.runs._evaluate import Tuning, find_out_sets, make_records, measu
 from isomax_jax.runs._load import Run, load
 
 BENCHMARK = "benchmark"
-"""Where in a run directory a comparison is."""
+"""The folder of a run directory that a comparison is written to."""
 _HELD_OUT = 1000
 _TIMED_IMAGES = 128
-# Sets of small photographs of objects: to one of them, another is near.
-_PHOTOGRAPHS = ("cifar10", "cifar100", "tiny_imagenet_resize", "odin_imagenet_resize")
+# Sets of small photographs of objects: each is near to the others.
+_PHOTOGRAPHS = {"cifar10", "cifar100", "tiny_imagenet_resize", "odin_imagenet_resize"}
 
 
 class Benchmark(NamedTuple):
@@ -51,40 +51,38 @@ def benchmark(
   data_dir: str | os.PathLike[str] | None = None,
   report: Callable[[str], None] = lambda what: None,
 ) -> Benchmark:
-  """Measure detectors on the network of a run and write what comes out into it.
+  """Compare detectors on the network of a run directory.
 
   The folder ``benchmark`` of the run directory gets ``records.jsonl``, ``scores.npz``, ``roc.png``
-  and ``scores.png``, in place of what an earlier comparison wrote. Where options are tuned, or a
-  detector is fitted to held-out images, and the run kept no validation images, a thousand of the
-  test images, or a tenth where there are fewer than ten thousand, are taken for it and left out of
-  every number.
+  and ``scores.png``, in place of earlier ones. Where options are tuned, or a detector is fitted to
+  held-out images, and the run kept no validation images, a thousand of the test images, or a tenth
+  where there are fewer than ten thousand, are taken for it and left out of every number.
 
   Args:
     run_dir: The run directory.
-    out_sets: References of unknown sets; None takes :func:`isomax_jax.data.default_out_sets`.
+    out_sets: References of unknown sets; None takes :func:`find_out_sets`.
     near: Those of them that are near to the known set; None takes other classes of the known set,
       and small photographs of objects where the known set holds such.
     detectors: Names of detectors; None takes all.
-    tune_on: What options are chosen on; see :class:`isomax_jax.runs._evaluate.Tuning`. None leaves
-      their defaults.
+    tune_on: What options are chosen on, as :class:`Tuning` has it; None leaves the defaults.
     tune_on_test: Whether that may be one of the unknown sets.
     experiment: Name of the protocol in the records; None takes the directory's name.
     data_dir: Where sets are kept; see :func:`isomax_jax.data.load`.
-    report: Told what is being done.
-
-  Returns:
-    Records, near sets and what could not be run.
+    report: Called with what is being done.
 
   Raises:
     ValueError: If the directory is not a trained run, an out-set does not fit it, a detector is
       unknown, or there is nothing to tune on.
+
+  Example:
+    >>> result = benchmark("runs/digits", detectors=["energy", "knn"])  # doctest: +SKIP
   """
   from isomax_jax.reporting import detector_figures
   from isomax_jax.reporting.figures import save_figure
 
   run_dir = Path(run_dir)
-  detectors = sorted(DETECTORS) if detectors is None else detectors
-  entries = {name: DETECTORS.find(name) for name in detectors}
+  names = sorted(DETECTORS) if detectors is None else detectors
+  created = {name: create_detector(name) for name in names}
   run = load(run_dir)
   out_sets = find_out_sets(run, data_dir=data_dir) if out_sets is None else out_sets
   if near is None:
@@ -92,31 +90,27 @@ def benchmark(
   for name in near:
     _checks.one_of("near set", name, out_sets)
   experiment = experiment or run_dir.resolve().name
-  chooses = (tune_on is not None and any(name in GRIDS for name in detectors)) or any(
-    entry.fit_on == "held_out" for entry in entries.values()
-  )
+  held_out = 0
+  if not run.config.data.validation and any(
+    (tune_on is not None and name in GRIDS) or DETECTORS[name].fit_on == "held_out"
+    for name in names
+  ):
+    held_out = min(_HELD_OUT, run.known.spec.splits["test"] // 10)
   measured, records = measure_run(
     run,
     out_sets=out_sets,
     experiment=experiment,
-    detectors={name: create_detector(name) for name in detectors},
+    detectors=created,
     tuning=None if tune_on is None else Tuning(tune_on, tune_on_test),
-    held_out=_held_out(run) if chooses and not run.config.data.validation else 0,
+    held_out=held_out,
     data_dir=data_dir,
     report=report,
   )
-  records += time_records(
-    run,
-    measured.detectors,
-    measured.sets[TEST].images[:_TIMED_IMAGES],
-    experiment=experiment,
-    report=report,
-  )
+  timed = measured.sets[TEST].images[:_TIMED_IMAGES]
+  records += time_records(run, measured.detectors, timed, experiment=experiment, report=report)
   folder = run_dir / BENCHMARK
   write_arrays(folder / "scores.npz", measured.scores)
-  scores = {
-    key: values for key, values in measured.scores.items() if key.partition("|")[2] != VALIDATION
-  }
+  scores = {k: v for k, v in measured.scores.items() if not k.endswith(f"|{VALIDATION}")}
   save_figure(detector_figures.roc_curves(scores), folder / "roc.png")
   save_figure(detector_figures.score_histograms(scores), folder / "scores.png")
   (folder / "records.jsonl").unlink(missing_ok=True)
@@ -140,28 +134,28 @@ def time_records(
     detectors: Detectors that were fitted to it, by name.
     images: One batch of images as stored, uint8.
     experiment: Name of the protocol in the records.
-    rounds: How often each has a turn.
-    report: Told what is being done.
+    rounds: How often each is timed.
+    report: Called with what is being done.
 
   Returns:
     The forward pass's ``seconds_per_image``, and each detector's ``relative_time``.
+
+  Example:
+    >>> images = measured.sets["test"].images[:128]  # doctest: +SKIP
+    >>> time_records(run, measured.detectors, images, experiment="digits")  # doctest: +SKIP
   """
   seconds, times = relative_times(detectors, run.classifier, images, rounds=rounds, report=report)
-  measurements = [
-    Measurement(None, None, "seconds_per_image", seconds, len(images), 0),
-    *(
-      Measurement(name, None, "relative_time", time, len(images), 0) for name, time in times.items()
-    ),
-  ]
+  values = [(None, "seconds_per_image", seconds)]
+  values += [(name, "relative_time", time) for name, time in times.items()]
   return make_records(
-    run, measurements, experiment=experiment, detectors=detectors, seconds=seconds
+    run,
+    [Measurement(name, None, metric, value, len(images), 0) for name, metric, value in values],
+    experiment=experiment,
+    detectors=detectors,
+    seconds=seconds,
   )
 
 
 def _is_near(known: data.Reference, out_set: str) -> bool:
   name = out_set.partition(":")[0].partition("/")[0]
-  return name == known.name or {name, known.name} <= set(_PHOTOGRAPHS)
-
-
-def _held_out(run: Run) -> int:
-  return min(_HELD_OUT, run.known.spec.splits["test"] // 10)
+  return name == known.name or {name, known.name} <= _PHOTOGRAPHS

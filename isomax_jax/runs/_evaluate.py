@@ -1,10 +1,11 @@
-"""Evaluate a run: numbers, scores, extremes and calibration, into its directory."""
+"""Evaluation of a run: metrics, scores, extreme examples and calibration."""
 
 import datetime
 import json
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -22,7 +23,6 @@ from isomax_jax.evaluation.measure import (
   Fitted,
   Measured,
   Measurement,
-  ScoredSet,
   measure,
   pass_through,
 )
@@ -33,9 +33,7 @@ from isomax_jax.runs._load import Run, load
 from isomax_jax.runs.environment import environment
 from isomax_jax.runs.known_set import make_split
 
-_EXAMPLES = 8
-
-Report = Callable[[str], None]
+_EXTREMES = 8
 
 
 def evaluate(
@@ -52,7 +50,7 @@ def evaluate(
 
   Args:
     run_dir: The run directory.
-    out_sets: References of unknown sets; None takes :func:`isomax_jax.data.default_out_sets`.
+    out_sets: References of unknown sets; None takes :func:`find_out_sets`.
     experiment: Name of the protocol in the records; None takes the directory's name.
     data_dir: Where sets are kept; see :func:`isomax_jax.data.load`.
 
@@ -61,6 +59,11 @@ def evaluate(
 
   Raises:
     ValueError: If the directory is not a trained run, or an out-set does not fit it.
+
+  Example:
+    >>> records = evaluate("runs/digits", out_sets=["letters"])  # doctest: +SKIP
+    >>> [r.value for r in records if r.metric == "accuracy"]  # doctest: +SKIP
+    [0.976]
   """
   run_dir = Path(run_dir)
   run = load(run_dir)
@@ -72,17 +75,27 @@ def evaluate(
     temperature=temperature,
     data_dir=data_dir,
   )
-  write_arrays(run_dir / "scores.npz", measured.scores)
   own = HEADS[run.config.model.head].detector
-  write_arrays(run_dir / "examples.npz", _extremes(measured.sets, measured.scores, own))
-  _write_calibration(run_dir / "calibration.json", measured.sets[TEST], temperature)
+  write_arrays(run_dir / "scores.npz", measured.scores)
+  write_arrays(run_dir / "examples.npz", _extremes(measured, own))
+  calibration = run_dir / "calibration.json"
+  calibration.unlink(missing_ok=True)
+  if temperature is not None:
+    _, labels, outputs = measured.sets[TEST]
+    found = measure_calibration(outputs.logits, labels, temperature=temperature)
+    write_atomically(calibration, (json.dumps(calibration_to_json(found)) + "\n").encode())
   (run_dir / "records.jsonl").unlink(missing_ok=True)
   append_records(run_dir / "records.jsonl", records)
   return records
 
 
 def find_out_sets(run: Run, *, data_dir: str | os.PathLike[str] | None = None) -> list[str]:
-  """List the unknown sets that a run is measured on unless told."""
+  """List the unknown sets of a run by default; see :func:`isomax_jax.data.default_out_sets`.
+
+  Example:
+    >>> find_out_sets(load("runs/digits"))  # doctest: +SKIP
+    ['mnist_5k:8,9', 'letters', 'photos']
+  """
   outliers = run.config.objective.outliers
   return data.default_out_sets(run.known.reference, outliers=outliers, data_dir=data_dir)
 
@@ -91,8 +104,8 @@ class Tuning(NamedTuple):
   """How the options of detectors that have a grid are chosen.
 
   Attributes:
-    on: ``"adversarial"`` or the reference of a set: what stands for unknown images, besides the
-      known images that are held out or, where there are none, the run's validation images.
+    on: What stands for unknown images: ``"adversarial"``, for examples made of the known images
+      that are held out (where there are none, the run's validation images), or a set's reference.
     allow_tested: Whether that set may be one of the out-sets, which favours the detector there.
   """
 
@@ -110,7 +123,7 @@ def measure_run(
   temperature: float | None = None,
   held_out: int = 0,
   data_dir: str | os.PathLike[str] | None = None,
-  report: Report = lambda what: None,
+  report: Callable[[str], None] = lambda what: None,
 ) -> tuple[Measured, list[Record]]:
   """Load what a run's network is measured on, and measure it.
 
@@ -124,12 +137,11 @@ def measure_run(
     detectors: Detectors by name; None takes that of the head, and those that cost nothing beside
       the forward pass.
     tuning: How options are chosen; None leaves the defaults.
-    temperature: The temperature that was fitted on the run's validation images, to measure the
-      probabilities with it too; None where there is none.
+    temperature: A temperature fitted on validation images, to measure calibrated probabilities too.
     held_out: How many of the known test images, drawn by the run's seed, are left out of every
       number, because something is chosen on them.
     data_dir: Where sets are kept; see :func:`isomax_jax.data.load`.
-    report: Told what is being done.
+    report: Called with what is being done.
 
   Returns:
     What was measured, and a record a number.
@@ -137,6 +149,12 @@ def measure_run(
   Raises:
     ValueError: If an out-set does not fit the network or was learnt from as outliers, or there is
       nothing to tune on.
+
+  Example:
+    >>> run = load("runs/digits")  # doctest: +SKIP
+    >>> measured, _ = measure_run(run, out_sets=["letters"], experiment="e")  # doctest: +SKIP
+    >>> measured.scores["entropic_score|letters"].shape  # doctest: +SKIP
+    (630,)
   """
   started = time.perf_counter()
   if detectors is None:
@@ -153,10 +171,7 @@ def measure_run(
       raise ValueError(
         f"out-set {out_set} is not unknown: the network learnt from {outliers} as outliers"
       )
-
-  def load_unknown(name: str) -> data.Examples:
-    return data.load_unknown(known.reference, known.spec, name, data_dir=data_dir)
-
+  load_unknown = partial(data.load_unknown, known.reference, known.spec, data_dir=data_dir)
   unknown = {out_set: load_unknown(out_set) for out_set in out_sets}
   opened = make_split(known.reference, known.spec, "train", pipeline="auto").open(data_dir)
   training, validation = data.split_validation(opened, config.data.validation, seed=config.seed)
@@ -221,7 +236,7 @@ def make_records(
   detectors: Mapping[str, Fitted] = MappingProxyType({}),
   seconds: float,
 ) -> list[Record]:
-  """Say of measurements what they were made of, with and when.
+  """Make records of measurements: what they were made of, with and when.
 
   Args:
     run: The network.
@@ -230,8 +245,9 @@ def make_records(
     detectors: The detectors that were measured, for their options.
     seconds: How long the measurements took.
 
-  Returns:
-    A record a measurement.
+  Example:
+    >>> share = Measurement(None, None, "accuracy", value=0.98, n_in=350, n_out=0)
+    >>> make_records(run, [share], experiment="mine", seconds=0.1)  # doctest: +SKIP
   """
   surroundings = environment()
   none = Fitted(detector=None)
@@ -249,34 +265,24 @@ def make_records(
       checkpoint=run.checkpoint,
       options=detectors.get(measurement.detector, none).options,
       tuned_on=detectors.get(measurement.detector, none).tuned_on,
-      device=surroundings["device"],
-      versions=surroundings["versions"],
-      git_commit=surroundings["git_commit"],
       wall_time=seconds,
       time=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+      **surroundings,
       **measurement._asdict(),
     )
     for measurement in measurements
   ]
 
 
-def _write_calibration(path: Path, test: ScoredSet, temperature: float | None) -> None:
-  """Write what the temperature does to the test images' probabilities; nothing without one."""
-  path.unlink(missing_ok=True)
-  if temperature is not None:
-    measured = measure_calibration(test.outputs.logits, test.labels, temperature=temperature)
-    write_atomically(path, (json.dumps(calibration_to_json(measured)) + "\n").encode())
-
-
-def _extremes(sets: dict[str, ScoredSet], scores: dict[str, np.ndarray], detector: str):
+def _extremes(measured: Measured, detector: str) -> dict[str, np.ndarray]:
   """Pick each set's images with the highest and the lowest scores, most extreme first."""
   examples = {}
-  for name, scored in sets.items():
+  for name, scored in measured.sets.items():
     if name == VALIDATION:
       continue
-    values = scores[f"{detector}|{name}"]
+    values = measured.scores[f"{detector}|{name}"]
     order = np.argsort(values, kind="stable")
-    for end, chosen in (("highest", order[::-1][:_EXAMPLES]), ("lowest", order[:_EXAMPLES])):
+    for end, chosen in (("highest", order[::-1][:_EXTREMES]), ("lowest", order[:_EXTREMES])):
       examples[f"{name}|{end}"] = scored.images[chosen]
       examples[f"{name}|{end}|scores"] = values[chosen]
   return examples

@@ -25,11 +25,9 @@ from isomax_jax.training import TrainConfig
 from isomax_jax.training.checkpoints import Checkpoints
 from isomax_jax.training.state import initial_variables
 
-BEST = "best on validation"
-
 
 class Run(NamedTuple):
-  """A trained network, and what is known of it; fields are read by name.
+  """A trained network and what belongs to it; read its fields by name.
 
   Attributes:
     config: What it was trained with.
@@ -37,9 +35,9 @@ class Run(NamedTuple):
     classifier: The network: pixels of [0, 1] to outputs; see
       :class:`isomax_jax.detectors.Classifier`.
     variables: Its parameters and statistics.
-    decision: Detector, threshold, temperature and class names, as ``decision.json`` has them; None
-      where the run has none.
-    checkpoint: Rule that chose the checkpoint, as records give it.
+    decision: Detector, threshold, temperature and class names, as in ``decision.json``; None where
+      the run has none.
+    checkpoint: Rule that chose the checkpoint, as in records.
     epochs: Epochs of training; of one that has not ended, those before the checkpoint.
   """
 
@@ -60,12 +58,14 @@ def load(run_dir: str | os.PathLike[str], *, epoch: float | None = None) -> Run:
     epoch: The epoch after which the checkpoint was written, give or take a quarter of one. None
       takes the last one or, where the config selects it, the best.
 
-  Returns:
-    The run.
-
   Raises:
     ValueError: If the directory is not a run, it names a head or a network that is not registered,
       its training has not got to a checkpoint, that of the epoch is not kept, or a file is damaged.
+
+  Example:
+    >>> run = load("runs/digits")  # doctest: +SKIP
+    >>> run.classifier.outputs(pixels).logits.shape  # doctest: +SKIP
+    (32, 10)
   """
   run_dir = Path(run_dir)
   config = read_config(run_dir)
@@ -81,19 +81,18 @@ def load(run_dir: str | os.PathLike[str], *, epoch: float | None = None) -> Run:
     if epoch is not None:
       step, rule = _step_of(epoch, run_dir, checkpoints), f"epoch {epoch:g}"
     elif config.optim.select == "best":
-      step, rule = checkpoints.best_step(), BEST
+      step, rule = checkpoints.best_step(), "best on validation"
     else:
       step, rule = checkpoints.latest_step(), "last"
     if step is None:
       raise ValueError(f"{run_dir} has no checkpoint yet: train it first")
     variables = jax.device_put(checkpoints.restore_variables(shapes, step=step))
-  decision = read_decision(run_dir / DECISION) if (run_dir / DECISION).exists() else None
   return Run(
     config=config,
     known=known,
     classifier=make_bind(network, known)(variables),
     variables=variables,
-    decision=decision,
+    decision=read_decision(run_dir / DECISION) if (run_dir / DECISION).exists() else None,
     checkpoint=rule,
     epochs=_epochs(config, run_dir, step) if rule == "last" else config.optim.epochs,
   )

@@ -1,9 +1,9 @@
-"""Decide about image files: which class, how probable, known or unknown."""
+"""Predictions for image files: class, probability, and known or unknown."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -22,7 +22,7 @@ _IMAGES_AT_A_TIME = 1024
 
 
 class Prediction(NamedTuple):
-  """What a run says of an image.
+  """What a run predicts for an image.
 
   Attributes:
     path: The file.
@@ -40,7 +40,7 @@ class Prediction(NamedTuple):
 
 
 class Refusal(NamedTuple):
-  """A file that could not be answered for, and why."""
+  """A file that cannot be predicted for, and why."""
 
   path: Path
   reason: str
@@ -61,6 +61,11 @@ def predict(
   Raises:
     FileNotFoundError: If a pattern matches nothing.
     ValueError: If the directory is not a trained run or has no decision.
+
+  Example:
+    >>> three, cat = predict("runs/digits", ["3.png", "cat.png"])  # doctest: +SKIP
+    >>> three.label, three.known, cat.known  # doctest: +SKIP
+    ('3', True, False)
   """
   read_config(Path(run_dir))  # It says of a directory that it is no run.
   if not Path(run_dir, DECISION).exists():
@@ -71,7 +76,11 @@ def predict(
   run = load(run_dir)
   decision, spec = run.decision, run.known.spec
   with naming(Path(run_dir, DECISION)):
-    detector = {decision["detector"]: _detector(decision, run.known.class_names)}
+    if decision["class_names"] != list(run.known.class_names):
+      raise ValueError("class_names are not those of the set in data.json")
+    own = {head.detector for head in HEADS.values()}
+    _checks.one_of("detector of a decision", decision["detector"], own)
+    detectors = {decision["detector"]: Fitted(create_detector(decision["detector"]))}
   if not spec.is_images:
     raise ValueError(f"{run_dir} was trained on {spec.name}, which holds no images")
   answers: dict[Path, Prediction | Refusal] = {}
@@ -86,7 +95,7 @@ def predict(
       continue
     stacked = np.stack(list(images.values())), np.zeros(len(images), np.int32)
     scored = pass_through(run.classifier, stacked)
-    (scores,) = score_sets(detector, run.classifier, {"images": scored}).values()
+    (scores,) = score_sets(detectors, run.classifier, {"images": scored}).values()
     known = is_known(scores, decision["threshold"])
     probabilities = np.asarray(
       nn.softmax(jnp.asarray(scored.outputs.logits) / decision["temperature"])
@@ -95,12 +104,3 @@ def predict(
       label = decision["class_names"][int(np.argmax(row))]
       answers[path] = Prediction(path, label, float(row.max()), float(score), bool(accepted))
   return [answers[path] for path in paths]
-
-
-def _detector(decision: Mapping[str, Any], class_names: Sequence[str]) -> Fitted:
-  """Create a decision's detector, and check that the decision is one of the run's network."""
-  if decision["class_names"] != list(class_names):
-    raise ValueError("class_names are not those of the set in data.json")
-  known = {head.detector for head in HEADS.values()}
-  _checks.one_of("detector of a decision", decision["detector"], known)
-  return Fitted(create_detector(decision["detector"]))
