@@ -1,4 +1,4 @@
-"""Train a network into a run directory, or go on where an earlier try stopped."""
+"""Training into a run directory, resumed where an earlier run stopped."""
 
 import contextlib
 import os
@@ -47,14 +47,14 @@ def train(
 ) -> None:
   """Train to the end of the config's schedule and choose the threshold.
 
-  A run directory that holds an unfinished run of the same config is gone on with; a finished one
-  is left as it is. A surrounding ``jax.default_device`` is the one device that is used.
+  An unfinished run of the same config in the directory is resumed, a finished one left as it is.
+  A surrounding ``jax.default_device`` is the one device that is used.
 
   Args:
     config: What to train.
     workdir: The run directory.
     data_dir: Where sets are kept; see :func:`isomax_jax.data.load`.
-    fresh: Whether what the directory holds of an earlier run is deleted first.
+    fresh: Whether an earlier run in the directory is deleted first.
     progress: Function of the number of steps to a writer that shows them.
     interruption: Looked at between steps; None listens to SIGINT and SIGTERM.
 
@@ -64,6 +64,9 @@ def train(
     OSError: If the directory cannot be written to; what was saved before is intact.
     FloatingPointError: If the loss stops being finite.
     Interrupted: If it was asked to stop; the state is saved.
+
+  Example:
+    >>> train(TrainConfig(seed=1), "runs/digits")  # doctest: +SKIP
   """
   workdir, devices = Path(workdir), job_devices()
   known = find_known_set(config, find=partial(data.get_spec, data_dir=data_dir))
@@ -82,9 +85,23 @@ def train(
     state = runner.replicate(make_state(config, known, devices, total_steps=schedule.total))
     bind = make_bind(make_network(config, known), known)
     with contextlib.ExitStack() as stack:
-      checkpoints = stack.enter_context(contextlib.closing(_open_checkpoints(workdir, config)))
+      takes_best = config.optim.select == "best"
+      checkpoints = Checkpoints(
+        workdir / CHECKPOINTS, kept=config.run.checkpoints_kept, keep_best=takes_best
+      )
+      stack.enter_context(contextlib.closing(checkpoints))
       state, tally = _restore(checkpoints, state, workdir)
-      writers = _writers(workdir, config, int(state.step), schedule.total, progress)
+      writers: list[Writer] = []
+      if jax.process_index() == 0:  # The others would write the same.
+        writers.append(JsonLinesWriter(workdir / METRICS, resume_step=int(state.step)))
+        if config.run.tensorboard:
+          writers.append(TensorBoardWriter(workdir / "tensorboard"))
+        if progress is not None:
+          writers.append(progress(schedule.total))
+      if interruption is None:
+        # All of several processes have to stop after the same step.
+        several = jax.process_count() > 1
+        interruption = Preemption() if several else stack.enter_context(listen())
       state = loop.fit(
         state,
         programs=loop.Programs(runner, pipeline.source, _keys(config)[1]),
@@ -100,10 +117,10 @@ def train(
         validate=partial(_validate, bind, config.model.entropic_scale, validation)
         if len(validation.labels)
         else None,
-        interruption=stack.enter_context(_listen()) if interruption is None else interruption,
+        interruption=interruption,
       )
       variables = state.variables
-      if config.optim.select == "best":
+      if takes_best:
         variables = checkpoints.restore_variables(variables, step=checkpoints.best_step())
     if len(validation.labels):
       decision = _decide(bind(jax.device_get(variables)), detector, known, validation)
@@ -114,7 +131,7 @@ def train(
 def make_state(
   config: TrainConfig, known: KnownSet, devices: Sequence[jax.Device], *, total_steps: int
 ) -> TrainState:
-  """Make the state that a config's training starts from."""
+  """Make the initial state of a config's training."""
   return create_state(
     make_network(config, known, axis_name=find_axis(config, devices)),
     sgd(config.optim),
@@ -130,7 +147,7 @@ def _keys(config: TrainConfig) -> jax.Array:
 
 
 def _own_detector(config: TrainConfig) -> str:
-  """Return the detector whose threshold the run keeps, or raise ValueError where it cannot."""
+  """Return the head's detector, or raise ValueError if it has a fit."""
   head = HEADS[config.model.head]
   entry = DETECTORS.find(head.detector, argument=f"detector of head {head.name}")
   if entry.fit_on is not None:
@@ -140,45 +157,15 @@ def _own_detector(config: TrainConfig) -> str:
   return entry.name
 
 
-def _listen() -> contextlib.AbstractContextManager[Interruption]:
-  """Note what asks to stop; among several processes all have to stop after the same step."""
-  return listen() if jax.process_count() == 1 else contextlib.nullcontext(Preemption())
-
-
-def _open_checkpoints(workdir: Path, config: TrainConfig) -> Checkpoints:
-  return Checkpoints(
-    workdir / CHECKPOINTS,
-    kept=config.run.checkpoints_kept,
-    keep_best=config.optim.select == "best",
-  )
-
-
 def _restore(
   checkpoints: Checkpoints, state: TrainState, workdir: Path
 ) -> tuple[TrainState, Tally]:
-  """Return the last state and what was counted before it, or the initial ones."""
+  """Return the last checkpoint's state and tally, or the initial ones."""
   restored = checkpoints.restore_last(state)
   if restored is None:
     return state, Tally()
   with naming(workdir / CHECKPOINTS):
     return restored[0], Tally.from_json(restored[1])
-
-
-def _writers(
-  workdir: Path,
-  config: TrainConfig,
-  step: int,
-  total_steps: int,
-  progress: Callable[[int], Writer] | None,
-) -> Sequence[Writer]:
-  if jax.process_index() > 0:
-    return []  # All have the same to say.
-  writers: list[Writer] = [JsonLinesWriter(workdir / METRICS, resume_step=step)]
-  if config.run.tensorboard:
-    writers.append(TensorBoardWriter(workdir / "tensorboard"))
-  if progress is not None:
-    writers.append(progress(total_steps))
-  return writers
 
 
 def _validate(
@@ -187,7 +174,7 @@ def _validate(
   validation: data.Examples,
   state: TrainState,
 ) -> dict[str, float]:
-  """Measure on the validation images what a step does on a batch, with the loss of training."""
+  """Compute a step's metrics, with the loss of training, on the validation images."""
   logits = predict(forward, bind(state.variables), validation.images).logits
   return {
     "loss": negative_log_likelihood(entropic_scale * logits, validation.labels),
