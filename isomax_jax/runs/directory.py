@@ -1,7 +1,7 @@
-"""Run directories: opened for training, by one process and from one config, and read."""
+"""Run directories, opened for training and read."""
 
 import contextlib
-import importlib.util
+import fcntl
 import json
 import logging
 import shutil
@@ -18,10 +18,9 @@ from isomax_jax.training.processes import on_first
 
 CONFIG, SPEC, DECISION, METRICS = "config.json", "data.json", "decision.json", "metrics.jsonl"
 """Files of a run directory. ``data.json`` describes the set that it was trained on, which is enough
-to predict where the set itself is not; ``decision.json`` is the last that training writes."""
+to predict where the set itself is missing; ``decision.json`` is the last that training writes."""
 CHECKPOINTS = "checkpoints"
-LOCK = ".lock"
-"""The file that the process that trains locks."""
+_LOCK = ".lock"
 
 _logger = logging.getLogger(__name__)
 
@@ -30,18 +29,14 @@ _logger = logging.getLogger(__name__)
 def open_directory(
   workdir: Path, config: TrainConfig, spec: data.DataSpec, *, fresh: bool
 ) -> Iterator[None]:
-  """Make a directory a run of a config, or check that it is one, and keep other processes out.
+  """Create a config's run directory, or check an existing one, and lock it while the context lasts.
 
-  Args:
-    workdir: The directory.
-    config: The config.
-    spec: What is known of the set that it names.
-    fresh: Whether what the directory holds of an earlier run is deleted first.
+  ``fresh`` deletes an earlier run in it first.
 
   Raises:
     ValueError: If the directory holds something else or a run of another config or set, another
-      process is training in it, or :func:`isomax_jax.runs.environment.environment` or
-      :func:`isomax_jax.training.checkpoints.check_directory` refuses.
+      process is training in it, checkpoints cannot be kept in it, or the environment names no
+      commit.
     OSError: If it cannot be written to.
   """
   with contextlib.ExitStack() as stack:
@@ -68,39 +63,29 @@ def open_directory(
 
 
 def _holds_something_else(workdir: Path) -> bool:
-  """Tell whether a directory holds more than what a run leaves that was killed at its start."""
+  """Tell whether a path holds more than what a run leaves that was killed at its start."""
   if not workdir.is_dir():
     return workdir.exists()
-  return any(path.name != LOCK and not is_temporary(path) for path in workdir.iterdir())
+  return any(path.name != _LOCK and not is_temporary(path) for path in workdir.iterdir())
 
 
 @contextlib.contextmanager
 def _lock(workdir: Path) -> Iterator[None]:
-  """Keep other processes from training in a directory; the system lets go of it at any end."""
-  if importlib.util.find_spec("filelock") is None:
-    _logger.warning(
-      "%s is not locked, as the package filelock is missing: let no other process train in it",
-      workdir,
-    )
+  """Keep other processes from training in a directory; the system unlocks it however this ends."""
+  with (workdir / _LOCK).open("a") as file:
+    try:
+      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):  # Which one, depends on the file system.
+      raise ValueError(
+        f"another process is training in {workdir}: let it end, or choose another directory"
+      ) from None
+    except OSError as error:  # Not every shared file system has locks.
+      _logger.warning("%s is not locked (%s): let no other process train in it", workdir, error)
     yield
-    return
-  import filelock
-
-  lock = filelock.FileLock(workdir / LOCK)
-  try:
-    lock.acquire(blocking=False)
-  except filelock.Timeout:
-    raise ValueError(
-      f"another process is training in {workdir}: let it end, or choose another directory"
-    ) from None
-  try:
-    yield
-  finally:
-    lock.release()
 
 
 def _check_same_run(workdir: Path, config: TrainConfig, spec: data.DataSpec) -> None:
-  """Check that a directory's run is of this config and of the set that is there."""
+  """Raise ValueError unless a directory's run is of this config and set."""
   different = differences(read_config(workdir), config)
   if different:
     raise ValueError(
@@ -117,7 +102,7 @@ def _check_same_run(workdir: Path, config: TrainConfig, spec: data.DataSpec) -> 
 
 
 def _clear(workdir: Path) -> None:
-  """Delete what a run writes, and nothing else."""
+  """Delete what a run wrote, and nothing else."""
   for name in (CHECKPOINTS, "tensorboard"):
     shutil.rmtree(workdir / name, ignore_errors=True)
   for pattern in ("*.json", "*.jsonl", "*.npz", "report.html"):
@@ -126,12 +111,12 @@ def _clear(workdir: Path) -> None:
 
 
 def json_bytes(values: Any) -> bytes:
-  """Return what a JSON file of a run holds."""
+  """Return values as the text of a run's JSON file."""
   return (json.dumps(values, indent=2) + "\n").encode()
 
 
 def steps_per_epoch(run_dir: Path) -> float | None:
-  """Return the steps of an epoch as the log counts them; None where nothing was logged."""
+  """Return the steps of an epoch, from the log; None where nothing was logged."""
   path = run_dir / METRICS
   logged = next(iter(read_json_lines(path)), None) if path.exists() else None
   if logged is None:
@@ -143,11 +128,7 @@ def steps_per_epoch(run_dir: Path) -> float | None:
 
 
 def read_spec(run_dir: Path) -> data.DataSpec | None:
-  """Read the description that a run keeps of its set, if it keeps one.
-
-  Raises:
-    ValueError: If it cannot be read.
-  """
+  """Read a run's description of its set; None if it has none, ValueError if it is damaged."""
   path = run_dir / SPEC
   if not path.exists():
     return None
@@ -157,11 +138,7 @@ def read_spec(run_dir: Path) -> data.DataSpec | None:
 
 
 def read_config(run_dir: Path) -> TrainConfig:
-  """Read the config of a run directory.
-
-  Raises:
-    ValueError: If the directory is not a run, or its config cannot be read.
-  """
+  """Read a run's config, or raise ValueError if the directory is no run or the file damaged."""
   path = run_dir / CONFIG
   if not path.is_file():
     raise ValueError(f"{run_dir} is not a run directory: config.json is missing")

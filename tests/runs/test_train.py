@@ -1,5 +1,6 @@
 import contextlib
 import dataclasses
+import errno
 import json
 import logging
 import signal
@@ -17,6 +18,7 @@ from isomax_jax import data
 from isomax_jax.evaluation.measure import pass_through
 from isomax_jax.reporting import read_results
 from isomax_jax.runs import evaluate, load, train
+from isomax_jax.runs.directory import _lock
 from isomax_jax.runs.known_set import find_known_set
 from isomax_jax.training import (
   OBJECTIVES,
@@ -182,6 +184,20 @@ def test_two_processes_do_not_train_in_one_directory(tmp_path, digits_dir):
   config = TrainConfig(data=DataConfig(name="mnist_5k:0,1"), optim=OptimConfig(epochs=1))
   train(config, workdir, data_dir=digits_dir)  # A lock does not outlive its process.
   assert (workdir / "decision.json").exists()
+
+
+def test_where_files_cannot_be_locked_a_line_says_so(tmp_path, monkeypatch, caplog):
+  def flock(file, operation):
+    raise OSError(errno.ENOSYS, "Function not implemented")
+
+  monkeypatch.setattr("fcntl.flock", flock)
+  with caplog.at_level(logging.WARNING), _lock(tmp_path):
+    pass
+  (record,) = caplog.records
+  assert record.message == (
+    f"{tmp_path} is not locked ([Errno {errno.ENOSYS}] Function not implemented): let no other "
+    "process train in it"
+  )
 
 
 def test_what_a_run_killed_at_its_start_leaves_is_no_obstacle(tmp_path, digits_dir):
