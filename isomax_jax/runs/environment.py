@@ -1,4 +1,4 @@
-"""What a result was computed with."""
+"""Versions, device and commit of a result, and the cache of compiled programs."""
 
 import contextlib
 import importlib.metadata
@@ -16,7 +16,6 @@ from isomax_jax._version import __version__
 COMMIT = "ISOMAX_GIT_COMMIT"
 """Environment variable that names the code's commit where it is no checkout."""
 _LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy")
-
 # Beyond it, the programs that were not used for longest are deleted.
 _CACHE_BYTES = 2**31
 
@@ -24,14 +23,19 @@ _CACHE_BYTES = 2**31
 def environment() -> dict[str, Any]:
   """Return versions, device and the code's git commit.
 
-  The commit is that of the checkout that the code lies in; where it lies in none, what
-  ``$ISOMAX_GIT_COMMIT`` says; where neither is there, None.
+  The commit is that of the checkout that the code lies in; outside of one, what
+  ``$ISOMAX_GIT_COMMIT`` says, or None.
 
   Raises:
-    ValueError: If the variable is wanted and is no commit.
+    ValueError: If the variable is needed and is no commit.
   """
   device = jax.local_devices()[0]
   kind = platform.processor() or platform.machine() if device.platform == "cpu" else ""
+  commit = _checked_out(Path(__file__).parents[2])
+  if commit is None:
+    commit = os.environ.get(COMMIT)
+    if commit is not None and not re.fullmatch("[0-9a-fA-F]{7,40}", commit):
+      raise ValueError(f"{COMMIT} must be a commit of 7 to 40 hexadecimal digits, got {commit!r}")
   return {
     "versions": {
       "isomax_jax": __version__,
@@ -39,7 +43,7 @@ def environment() -> dict[str, Any]:
       **{library: importlib.metadata.version(library) for library in _LIBRARIES},
     },
     "device": f"{jax.device_count()} × {kind or device.device_kind} ({device.platform})",
-    "git_commit": _checked_out(Path(__file__).parents[2]) or _commit_by_variable(),
+    "git_commit": commit,
   }
 
 
@@ -72,17 +76,8 @@ def keep_compiled_programs(folder: Path | None = None) -> None:
 def _checked_out(folder: Path) -> str | None:
   if not (folder / ".git").exists():
     return None  # Installed, maybe below somebody else's repository.
+  git = ["git", "-C", str(folder), "rev-parse", "HEAD"]
   try:
-    answer = subprocess.run(
-      ["git", "-C", str(folder), "rev-parse", "HEAD"], capture_output=True, text=True, check=True
-    )
+    return subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
   except (OSError, subprocess.CalledProcessError):
     return None
-  return answer.stdout.strip()
-
-
-def _commit_by_variable() -> str | None:
-  commit = os.environ.get(COMMIT)
-  if commit is not None and not re.fullmatch("[0-9a-fA-F]{7,40}", commit):
-    raise ValueError(f"{COMMIT} must be a commit of 7 to 40 hexadecimal digits, got {commit!r}")
-  return commit

@@ -1,4 +1,4 @@
-"""The known set of a run: its classes, and the batches that are made of its images."""
+"""The known set of a run, and the batches of a config."""
 
 import os
 from collections.abc import Callable
@@ -13,19 +13,19 @@ from isomax_jax.data.pipeline import Pipeline, with_outliers
 from isomax_jax.training import TrainConfig
 from isomax_jax.typing import Preprocessing
 
-# Order of outliers: NumPy reads a seed as words of 32 bits, of which a run's own seed has one and
-# then that of the epoch, which never gets so high.
-_APART = (2**32 - 1) * 2**32
+# Added to the seed of the outliers' order. NumPy reads a seed as words of 32 bits: a run's own seed
+# is one, followed by that of the epoch, which never gets so high.
+_OUTLIERS = (2**32 - 1) * 2**32
 
 
 class Split(NamedTuple):
-  """A split that batches are made of: kept on the device, or read from disk as it is needed.
+  """A split that batches are made of.
 
   Attributes:
     reference: The set and its classes.
-    spec: What is known of the set.
+    spec: The set's description.
     name: The split's name.
-    streamed: Whether it is read as it is needed.
+    streamed: Whether it is read from disk as it is needed, instead of kept on the device.
   """
 
   reference: data.Reference
@@ -40,19 +40,10 @@ class Split(NamedTuple):
     return read(name, self.name, classes=classes, data_dir=data_dir)
 
   def blank(self) -> data.Examples:
-    """Return as many examples of the same shape, which hold nothing and take no memory."""
+    """Return zeros in the examples' number and shape, which take no memory."""
     count = self.spec.splits[self.name]
-    shape = (count, *self.spec.example_shape)
-    return data.Examples(
-      np.broadcast_to(np.zeros((), self.spec.dtype), shape), np.broadcast_to(np.int32(0), count)
-    )
-
-  def make_pipeline(self, examples: data.Labelled, config: TrainConfig, *, seed: int) -> Pipeline:
-    """Make the pipeline of some of its examples."""
-    options = {"batch_size": config.optim.batch_size, "seed": seed}
-    if self.streamed:
-      return stream.make_pipeline(examples, **options, workers=config.run.workers)
-    return resident.make_pipeline(examples, **options)
+    images = np.broadcast_to(np.zeros((), self.spec.dtype), (count, *self.spec.example_shape))
+    return data.Examples(images, np.broadcast_to(np.int32(0), count))
 
 
 class KnownSet(NamedTuple):
@@ -60,7 +51,7 @@ class KnownSet(NamedTuple):
 
   Attributes:
     reference: The set and its known classes.
-    spec: What is known of the set.
+    spec: The set's description.
     class_names: Names of the known classes, by label.
     preprocessing: How stored images become the network's input.
   """
@@ -73,7 +64,7 @@ class KnownSet(NamedTuple):
   def load_test(
     self, *, held_out: int, seed: int, data_dir: str | os.PathLike[str] | None
   ) -> tuple[data.Examples, data.Examples]:
-    """Load the test images, less some that are drawn by a seed, and these."""
+    """Load the test images in two parts: the rest, and so many that are held out by a seed."""
     name, classes = self.reference
     test = data.load(name, "test", classes=classes, data_dir=data_dir)
     count = len(test.labels)
@@ -87,11 +78,7 @@ class KnownSet(NamedTuple):
 def find_known_set(
   config: TrainConfig, *, find: Callable[[str], data.DataSpec] = data.get_spec
 ) -> KnownSet:
-  """Look up the set that a config names.
-
-  Args:
-    config: The config.
-    find: Function of a set's name to its description.
+  """Look up the set that a config names; ``find`` takes a name to a description.
 
   Raises:
     ValueError: If the set or a class is unknown, or the set is no training set.
@@ -118,21 +105,18 @@ def find_known_set(
 def find_splits(
   config: TrainConfig, known: KnownSet, *, data_dir: str | os.PathLike[str] | None
 ) -> list[Split]:
-  """Look up the splits that a config's batches are made of: of the known set, and of outliers.
+  """Look up the splits of a config's batches: of the known set, and maybe of outliers.
 
   Raises:
     ValueError: If the set of the outliers is unknown, holds known classes or does not fit.
   """
   splits = [make_split(known.reference, known.spec, "train", pipeline=config.run.pipeline)]
-  if config.objective.outliers is not None:
+  outliers = config.objective.outliers
+  if outliers is not None:
     reference, spec = find_unknown(
-      known.reference,
-      known.spec,
-      config.objective.outliers,
-      role="objective.outliers",
-      data_dir=data_dir,
+      known.reference, known.spec, outliers, role="objective.outliers", data_dir=data_dir
     )
-    # A set that is there to be unknown has one split.
+    # An out-set has one split.
     name = "train" if "train" in spec.splits else next(iter(spec.splits))
     splits.append(make_split(reference, spec, name, pipeline=config.run.pipeline))
   return splits
@@ -141,7 +125,7 @@ def find_splits(
 def make_split(
   reference: data.Reference, spec: data.DataSpec, name: str, *, pipeline: str
 ) -> Split:
-  """Decide by which pipeline a split goes into steps; ``"auto"`` streams what is large."""
+  """Choose how a split is read, by ``run.pipeline``; ``"auto"`` streams what is large."""
   is_large = spec.num_bytes(name) >= data.LARGEST_RESIDENT
   streamed = is_large if pipeline == "auto" else pipeline == "stream"
   return Split(reference, spec, name, streamed)
@@ -152,10 +136,13 @@ def make_pipeline(config: TrainConfig, *examples: tuple[Split, data.Labelled]) -
 
   Args:
     config: The config.
-    *examples: The known split and its examples that are trained on, then maybe that of outliers.
+    *examples: The known split and its training examples, then maybe those of outliers.
   """
-  pipelines = [
-    split.make_pipeline(each, config, seed=config.seed + number * _APART)
-    for number, (split, each) in enumerate(examples)
-  ]
+  pipelines = []
+  for number, (split, each) in enumerate(examples):
+    options = {"batch_size": config.optim.batch_size, "seed": config.seed + number * _OUTLIERS}
+    if split.streamed:
+      pipelines.append(stream.make_pipeline(each, **options, workers=config.run.workers))
+    else:
+      pipelines.append(resident.make_pipeline(each, **options))
   return pipelines[0] if len(pipelines) == 1 else with_outliers(*pipelines)

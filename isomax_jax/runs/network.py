@@ -1,4 +1,4 @@
-"""The network of a config: to be trained, and as detectors see it."""
+"""The network of a config, and its classifier for detectors."""
 
 from collections.abc import Callable
 from typing import Any
@@ -28,9 +28,9 @@ def make_network(
 
 
 def make_bind(network: nn.Module, known: KnownSet) -> Callable[[Any], Classifier]:
-  """Make the function that binds a network to parameters and statistics, as a classifier.
+  """Make the function of a network's variables to a classifier.
 
-  All that it gives share their functions, and so the programs that are compiled of them.
+  All its classifiers share their functions, and so the compiled programs.
   """
 
   def outputs(variables, pixels):
