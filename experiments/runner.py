@@ -322,8 +322,8 @@ def _run_job(
   interruption: Interruption,
 ) -> None:
   """Train a network, measure its cells and keep their records."""
-  run_dir = workdir / "runs" / job.name
-  train_job(job, run_dir, data_dir=data_dir, report=report, interruption=interruption)
+  options = {"data_dir": data_dir, "report": report, "interruption": interruption}
+  run_dir = train_job(job, workdir=workdir / "runs", **options)
   by_epoch = collections.defaultdict(list)
   for cell in cells[job.name]:
     by_epoch[cell.epoch].append(cell)

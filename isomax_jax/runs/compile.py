@@ -1,6 +1,5 @@
-"""Compile the programs of a config for TPUs that are not there: do they compile, do they fit?"""
+"""Ahead-of-time compilation of a config's programs for TPUs that need not be there."""
 
-import contextlib
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -28,7 +27,7 @@ from isomax_jax.training.devices import spread
 from isomax_jax.training.schedule import make_schedule
 
 EVALUATION_BATCH = 256
-# Without a TPU its library looks for one on the network, warns that there is none, and locks it
+# Without a TPU, libtpu looks for one on the network, warns that there is none, and locks itself
 # against other processes.
 _NO_TPU = {
   "TPU_SKIP_MDS_QUERY": "1",
@@ -42,11 +41,11 @@ class Program(NamedTuple):
   """A compiled program.
 
   Attributes:
-    name: What it does.
-    steps: How many steps of training or batches of evaluation it is.
-    lowered: As it was handed to the compiler.
-    compiled: As the compiler made it.
-    seconds: How long that took.
+    name: What it computes.
+    steps: Its number of training steps or evaluation batches.
+    lowered: The compiler's input.
+    compiled: The compiler's output.
+    seconds: The time of compilation.
   """
 
   name: str
@@ -57,7 +56,7 @@ class Program(NamedTuple):
 
   @property
   def memory(self) -> dict[str, int]:
-    """Bytes on one device: of what is handed in, of what comes out beside it, and for its use."""
+    """Bytes on one device: of arguments, of results apart from these, of scratch and of code."""
     memory = self.compiled.memory_analysis()
     return {
       "arguments": memory.argument_size_in_bytes,
@@ -73,10 +72,7 @@ class Program(NamedTuple):
 
 
 def tpu_devices(target: str) -> list[jax.Device]:
-  """Describe the devices of a TPU slice, which need not be there.
-
-  Args:
-    target: Generation and topology, such as ``"v5e:2x2"`` or ``"v4:2x2x1"``.
+  """Describe the devices of a TPU slice by generation and topology, such as ``"v5e:2x2"``.
 
   Raises:
     ModuleNotFoundError: If the TPU compiler is not installed.
@@ -101,23 +97,19 @@ def tpu_devices(target: str) -> list[jax.Device]:
 
 
 def compile_programs(
-  config: TrainConfig,
-  target: str,
-  *,
-  data_dir: str | os.PathLike[str] | None = None,
+  config: TrainConfig, target: str, *, data_dir: str | os.PathLike[str] | None = None
 ) -> Iterator[Program]:
-  """Compile what training and evaluating a config runs.
+  """Compile the training and evaluation of a config without running them.
 
-  Nothing is run, and the set need not be prepared if its description is known without it. All of
-  its training images are counted, those for validation and of other classes too. A run that keeps
-  some for validation, or leaves classes out, has fewer steps, and so maybe another number of them a
-  dispatch, unless the config says how many. The program of a single step, by which a run takes what
-  steps remain, is not compiled: it is the body of the one that is.
+  The set need not be prepared if its description is known without it. All of its training images
+  are counted, so that a run that keeps some for validation, or leaves classes out, has fewer steps,
+  and maybe fewer or more a dispatch, unless the config says how many. The program of a single step,
+  for the steps that remain, is not compiled: it is the body of the one that is.
 
   Args:
     config: The config.
-    target: What to compile for; see :func:`tpu_devices`. Training is for all of its hosts together,
-      evaluating for one of them, as they share the images out.
+    target: The TPU slice: generation and topology, such as ``"v5e:2x2"`` or ``"v4:2x2x1"``.
+      Training is for all of its hosts together, evaluating, of which each does a share, for one.
     data_dir: Where sets are kept; see :func:`isomax_jax.data.load`.
 
   Yields:
@@ -125,7 +117,11 @@ def compile_programs(
 
   Raises:
     ValueError: If the config does not fit together, or a program not into a device's memory, or
-      there is no such target, or the compiler that is installed is too old for it.
+      there is no such target, or the installed compiler is too old for it.
+
+  Example:
+    >>> [p.name for p in compile_programs(TrainConfig(), "v5e:2x2")]  # doctest: +SKIP
+    ['train', 'forward pass', 'entropic_score']
   """
   devices = tpu_devices(target)
   if target.startswith("v6e") and _has_old_compiler():
@@ -165,7 +161,7 @@ def compile_programs(
 
 
 def _has_old_compiler() -> bool:
-  """Tell whether the TPU's compiler is one that overflows its stack on convolutions for a v6e."""
+  """Tell whether libtpu overflows its stack on convolutions for a v6e."""
   return tuple(map(int, metadata.version("libtpu").split(".")[:3])) < (0, 0, 50)
 
 
@@ -187,25 +183,18 @@ def _with_sharding(tree: Any, sharding: NamedSharding) -> Any:
 
 
 def _compile(name: str, steps: int, lowered: jax.stages.Lowered) -> Program:
-  started = time.perf_counter()
-  try:
-    with _nothing_kept():
-      compiled = lowered.compile()
-  except jax.errors.JaxRuntimeError as error:
-    if "RESOURCE_EXHAUSTED" not in str(error):
-      raise
-    raise ValueError(f"{name} does not fit: {error}") from error
-  return Program(name, steps, lowered, compiled, time.perf_counter() - started)
-
-
-@contextlib.contextmanager
-def _nothing_kept() -> Iterator[None]:
   """Compile without JAX's cache: a program for absent devices cannot be read back from it."""
   enabled = jax.config.jax_enable_compilation_cache
   jax.config.update("jax_enable_compilation_cache", False)
   reset_cache()  # It looks at the option once.
+  started = time.perf_counter()
   try:
-    yield
+    compiled = lowered.compile()
+  except jax.errors.JaxRuntimeError as error:
+    if "RESOURCE_EXHAUSTED" not in str(error):
+      raise
+    raise ValueError(f"{name} does not fit: {error}") from error
   finally:
     jax.config.update("jax_enable_compilation_cache", enabled)
     reset_cache()
+  return Program(name, steps, lowered, compiled, time.perf_counter() - started)

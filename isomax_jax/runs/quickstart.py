@@ -1,14 +1,15 @@
-"""The main job in small: SoftMax and IsoMax side by side on digits, unknowns near and far.
+"""The quickstart: SoftMax and IsoMax trained side by side on digits, with near and far unknowns.
 
-What is known and what is not was fixed beforehand: three splits of the ten digits into eight
-known and two unknown ones; 100 training, 50 validation and 350 test images a known digit; the
-same seed and recipe for both heads.
+The protocol was fixed beforehand: three splits of the ten digits into eight known and two unknown
+ones; 100 training, 50 validation and 350 test images a known digit; the same seed and recipe for
+both heads.
 """
 
 import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +19,6 @@ from isomax_jax.runs._evaluate import evaluate
 from isomax_jax.runs.seeds import Job, Report, train_job
 from isomax_jax.runs.seeds import run_jobs as run_side_by_side
 from isomax_jax.training import DataConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig
-from isomax_jax.training.interruption import Interruption
 
 KNOWN_DIGITS = ("0-7", "2-9", "0-3,6-9")
 HEADS = ("softmax", "isomax")
@@ -55,7 +55,7 @@ def run_jobs(
   fresh: bool,
   report: Report,
 ) -> list[Record]:
-  """Train and evaluate the jobs, side by side on a CPU.
+  """Train and evaluate the jobs; see :func:`isomax_jax.runs.seeds.run_jobs`.
 
   Args:
     jobs: What to train.
@@ -63,7 +63,7 @@ def run_jobs(
     experiment: Name of the protocol in the records.
     data_dir: Where sets are kept.
     fresh: Whether earlier runs are deleted first.
-    report: Told how far each job is.
+    report: Called with the progress of each job.
 
   Returns:
     The records of all jobs.
@@ -75,41 +75,23 @@ def run_jobs(
     data.prepare(name, data_dir=data_dir)
   run = partial(_run, workdir=workdir, experiment=experiment, data_dir=data_dir, fresh=fresh)
   records = run_side_by_side(run, jobs, report=report)
-  return [record for job_records in records for record in job_records]
+  return [record for of_job in records for record in of_job]
 
 
 def _run(
-  job: Job,
-  *,
-  workdir: Path,
-  experiment: str,
-  data_dir: str | os.PathLike[str] | None,
-  fresh: bool,
-  report: Report,
-  interruption: Interruption,
+  job: Job, *, experiment: str, data_dir: str | os.PathLike[str] | None, **options: Any
 ) -> list[Record]:
-  """Train and evaluate one network."""
-  run_dir = workdir / job.name
-  train_job(job, run_dir, data_dir=data_dir, fresh=fresh, report=report, interruption=interruption)
+  run_dir = train_job(job, data_dir=data_dir, **options)
   return evaluate(run_dir, experiment=experiment, data_dir=data_dir)
 
 
 def write_samples(
   folder: Path, known_set: str, *, seed: int, data_dir: str | os.PathLike[str] | None
-) -> dict[str, list[Path]]:
-  """Write images to try a network on: ``known``, ``near`` and ``far`` ones, drawn by the seed.
+) -> None:
+  """Write images to try a network on, drawn by a seed, into a folder of each kind.
 
-  Known are test images of the known digits, near unknowns are other digits, far ones letters
-  and photographs; a network has been trained on none of them.
-
-  Args:
-    folder: The images' folder; they go into a folder of it for each kind.
-    known_set: Reference of the known digits.
-    seed: Seed of the draw.
-    data_dir: Where sets are kept.
-
-  Returns:
-    The files of each kind.
+  ``known`` are test images of the known digits, ``near`` other digits, ``far`` letters and
+  photographs; the network was trained on none of them.
   """
   reference = data.parse_reference(known_set)
   others = tuple(sorted(set(range(10)) - set(reference.classes)))
@@ -119,17 +101,13 @@ def write_samples(
     "far": [("letters", "test", None), ("photos", "test", None)],
   }
   generator = np.random.default_rng(seed)
-  files: dict[str, list[Path]] = {}
   for kind, sources in kinds.items():
     (folder / kind).mkdir(parents=True, exist_ok=True)
-    files[kind] = []
     for name, split, classes in sources:
-      examples = data.load(name, split, classes=classes, data_dir=data_dir)
+      images, labels = data.load(name, split, classes=classes, data_dir=data_dir)
       names = data.get_spec(name).class_names
-      count = SAMPLES // len(sources)
-      for number, index in enumerate(generator.choice(len(examples.labels), count, replace=False)):
-        label = examples.labels[index] if classes is None else classes[examples.labels[index]]
+      chosen = generator.choice(len(labels), SAMPLES // len(sources), replace=False)
+      for number, index in enumerate(chosen):
+        label = labels[index] if classes is None else classes[labels[index]]
         path = folder / kind / f"{name}-{number:03d}-{names[label]}.png"
-        data.write_image(path, examples.images[index])
-        files[kind].append(path)
-  return files
+        data.write_image(path, images[index])

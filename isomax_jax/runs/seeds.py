@@ -1,4 +1,4 @@
-"""Many networks: side by side where that is faster, one after the other where it is not."""
+"""Training of several networks side by side, on devices or on cores."""
 
 import concurrent.futures
 import dataclasses
@@ -31,7 +31,7 @@ class Job(NamedTuple):
 
 
 class Message(NamedTuple):
-  """How far a job is: steps so far and in all, and what it is doing."""
+  """Progress of a job: steps so far and in all, and a text."""
 
   name: str
   step: int
@@ -51,9 +51,9 @@ def run_jobs(
   network a device one that is spread over them. A single job has all devices.
 
   Args:
-    run: What is done with a job, ``run(job, report=..., interruption=...)``; picklable.
+    run: Function of a job, ``run(job, report=..., interruption=...)``; picklable.
     jobs: The jobs.
-    report: Told how far each job is.
+    report: Called with the progress of each job.
 
   Returns:
     What ``run`` returned for each job.
@@ -85,9 +85,9 @@ def train_seeds(
     config: What to train, but for the seed.
     seeds: The seeds.
     workdir: Each run's directory is made in it: ``seed0`` and so on.
-    data_dir: Where sets are kept.
-    fresh: Whether what the directories hold of earlier runs is deleted first.
-    report: Told how far each is.
+    data_dir: Where sets are kept; see :func:`isomax_jax.data.load`.
+    fresh: Whether earlier runs in the directories are deleted first.
+    report: Called with the progress of each.
 
   Returns:
     The run directories.
@@ -95,50 +95,31 @@ def train_seeds(
   Raises:
     ValueError: If a seed is there twice.
     Interrupted: If it was asked to stop; what was trained so far is saved.
+
+  Example:
+    >>> train_seeds(TrainConfig(), [0, 1], Path("runs/digits"))  # doctest: +SKIP
+    [PosixPath('runs/digits/seed0'), PosixPath('runs/digits/seed1')]
   """
   if len(set(seeds)) < len(seeds):
     raise ValueError(f"seeds must differ, got {', '.join(map(str, seeds))}")
   jobs = [Job(f"seed{seed}", dataclasses.replace(config, seed=seed)) for seed in seeds]
-  run = partial(_train_in, workdir=workdir, data_dir=data_dir, fresh=fresh)
+  run = partial(train_job, workdir=workdir, data_dir=data_dir, fresh=fresh)
   return run_jobs(run, jobs, report=report)
 
 
-def _train_in(job: Job, *, workdir: Path, **options: Any) -> Path:
-  train_job(job, workdir / job.name, **options)
+def train_job(job: Job, *, workdir: Path, report: Report, **options: Any) -> Path:
+  """Train a job's network in a directory of its name, with options of :func:`train`; return it."""
+  train(
+    job.config,
+    workdir / job.name,
+    progress=lambda total_steps: _MessageWriter(job.name, total_steps, report),
+    **options,
+  )
   return workdir / job.name
 
 
-def train_job(
-  job: Job,
-  run_dir: Path,
-  *,
-  data_dir: str | os.PathLike[str] | None,
-  report: Report,
-  interruption: Interruption,
-  fresh: bool = False,
-) -> None:
-  """Train a job's network into a run directory; see :func:`isomax_jax.runs._train`.
-
-  Args:
-    job: The job.
-    run_dir: The run directory.
-    data_dir: Where sets are kept.
-    report: Told how far it is.
-    interruption: Looked at between steps.
-    fresh: Whether what the directory holds of an earlier run is deleted first.
-  """
-  train(
-    job.config,
-    run_dir,
-    data_dir=data_dir,
-    fresh=fresh,
-    progress=lambda total_steps: _MessageWriter(job.name, total_steps, report),
-    interruption=interruption,
-  )
-
-
 class _MessageWriter:
-  """A writer that passes what is logged of training on as messages."""
+  """A writer that reports the log of training as messages."""
 
   def __init__(self, name: str, total_steps: int, report: Report):
     self._name, self._total_steps, self._report = name, total_steps, report
@@ -182,10 +163,7 @@ def _run_on_devices(
 
 
 def _run_on_cores(
-  run: Callable[..., T],
-  jobs: Sequence[Job],
-  report: Report,
-  interruption: Interruption,
+  run: Callable[..., T], jobs: Sequence[Job], report: Report, interruption: Interruption
 ) -> list[T]:
   # Fork would copy JAX's threads half-way.
   context = multiprocessing.get_context("spawn")
@@ -193,11 +171,9 @@ def _run_on_cores(
   cores = _cores()
   for core in cores:
     free_cores.put(core)
+  arguments = free_cores, messages, stop, _registry.added()
   with concurrent.futures.ProcessPoolExecutor(
-    min(len(cores), len(jobs)),
-    context,
-    _start_worker,
-    (free_cores, messages, stop, _registry.added()),
+    min(len(cores), len(jobs)), context, _start_worker, arguments
   ) as pool:
     futures = [pool.submit(_work, run, job) for job in jobs]
     while not all(future.done() for future in futures):
@@ -221,7 +197,7 @@ def _cores() -> list[int]:
 
 
 class _Stop(Interruption):
-  """The parent's wish to stop; it alone listens to signals."""
+  """The parent's request to stop; it alone listens to signals."""
 
   def __init__(self, event: Any):
     super().__init__()
@@ -238,7 +214,7 @@ _busy = threading.Lock()
 
 
 def _start_worker(free_cores: Any, messages: Any, stop: Any, added: Any) -> None:
-  """Settle on a core before XLA counts them, and leave signals to the parent."""
+  """Pin a worker to a core before XLA counts them, and leave signals to the parent."""
   _registry.add_all(added)
   silence()
   signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -250,7 +226,7 @@ def _start_worker(free_cores: Any, messages: Any, stop: Any, added: Any) -> None
 
 
 def _end_with_parent(stop: Any) -> None:
-  """When the parent has been killed, save what is being trained and end; nobody else would."""
+  """Save what is being trained and end when the parent has been killed."""
   multiprocessing.parent_process().join()
   stop.set()
   with _busy:

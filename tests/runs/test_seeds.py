@@ -34,7 +34,7 @@ def jobs_of(seeds):
 
 def test_seeds_side_by_side_are_those_trained_alone(tmp_path, digits_dir):
   """Three on two devices; the last one takes the place of the first that is done."""
-  run = partial(module._train_in, workdir=tmp_path / "together", data_dir=digits_dir, fresh=False)
+  run = partial(module.train_job, workdir=tmp_path / "together", data_dir=digits_dir, fresh=False)
   messages = []
   folders = on_devices(run, jobs_of((0, 1, 2)), devices=2, report=messages.append)
   assert folders == [tmp_path / "together" / f"seed{seed}" for seed in range(3)]
