@@ -6,14 +6,9 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from isomax_jax import metrics
 from isomax_jax.detectors import DETECTORS, Batches, Classifier, Detector
 from isomax_jax.evaluation.predict import forward, predict, to_pixels
-from isomax_jax.metrics import (
-  accuracy,
-  detection_metrics,
-  expected_calibration_error,
-  negative_log_likelihood,
-)
 from isomax_jax.typing import Outputs, Scores
 
 TEST, VALIDATION = "test", "validation"
@@ -255,8 +250,8 @@ def make_score(detector: Detector) -> Callable[[Any, Any], Scores]:
 def _classification(test: ScoredSet, temperature: float | None) -> Iterator[Measurement]:
   """Measure the known test images; the temperature does not change the accuracy."""
   logits, labels = test.outputs.logits, test.labels
-  probabilistic = negative_log_likelihood, expected_calibration_error
-  for metric in (accuracy, *probabilistic):
+  probabilistic = metrics.negative_log_likelihood, metrics.expected_calibration_error
+  for metric in (metrics.accuracy, *probabilistic):
     yield Measurement(None, None, metric.__name__, metric(logits, labels), len(labels), 0)
   for metric in () if temperature is None else probabilistic:
     value = metric(logits.astype(np.float64) / temperature, labels)
@@ -270,5 +265,5 @@ def _detection(scores: Mapping[str, np.ndarray]) -> Iterator[Measurement]:
     if out_set in (TEST, VALIDATION):
       continue
     in_scores = scores[f"{detector}|{TEST}"]
-    for metric, value in detection_metrics(in_scores, out_scores).items():
+    for metric, value in metrics.detection_metrics(in_scores, out_scores).items():
       yield Measurement(detector, out_set, metric, value, len(in_scores), len(out_scores))

@@ -11,14 +11,7 @@ import jax
 from isomax_jax import data
 from isomax_jax.detectors import Classifier
 from isomax_jax.reporting.results import read_decision
-from isomax_jax.runs.directory import (
-  CHECKPOINTS,
-  DECISION,
-  METRICS,
-  read_config,
-  read_spec,
-  steps_per_epoch,
-)
+from isomax_jax.runs.directory import CHECKPOINTS, DECISION, read_config, read_spec, steps_per_epoch
 from isomax_jax.runs.known_set import KnownSet, find_known_set
 from isomax_jax.runs.network import make_bind, make_network
 from isomax_jax.training import TrainConfig
@@ -108,7 +101,7 @@ def _step_of(epoch: float, run_dir: Path, checkpoints: Checkpoints) -> int:
   """Find the step of the checkpoint that was written after an epoch."""
   per_epoch = steps_per_epoch(run_dir)
   if per_epoch is None:
-    raise ValueError(f"{run_dir} has no {METRICS} that says which step ended an epoch")
+    raise ValueError(f"{run_dir} has no metrics.jsonl that says which step ended an epoch")
   steps = checkpoints.steps()
   nearest = min(steps, key=lambda step: abs(step - epoch * per_epoch), default=None)
   if nearest is None or abs(nearest / per_epoch - epoch) > 0.25:

@@ -24,10 +24,7 @@ def environment() -> dict[str, Any]:
   """Return versions, device and the code's git commit.
 
   The commit is that of the checkout that the code lies in; outside of one, what
-  ``$ISOMAX_GIT_COMMIT`` says, or None.
-
-  Raises:
-    ValueError: If the variable is needed and is no commit.
+  ``$ISOMAX_GIT_COMMIT`` says, or None. ValueError is raised if that is no commit.
   """
   device = jax.local_devices()[0]
   kind = platform.processor() or platform.machine() if device.platform == "cpu" else ""
@@ -50,8 +47,7 @@ def environment() -> dict[str, Any]:
 def keep_compiled_programs(folder: Path | None = None) -> None:
   """Keep compiled programs on disk, for the next start of this and of other processes.
 
-  Args:
-    folder: Where. None: where JAX was told to, else ``~/.cache/isomax_jax`` if it can be made.
+  Without a folder, where JAX was told to, else in ``~/.cache/isomax_jax`` if it can be made.
 
   Raises:
     OSError: If a folder that was named cannot be made.

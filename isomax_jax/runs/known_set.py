@@ -19,14 +19,7 @@ _OUTLIERS = (2**32 - 1) * 2**32
 
 
 class Split(NamedTuple):
-  """A split that batches are made of.
-
-  Attributes:
-    reference: The set and its classes.
-    spec: The set's description.
-    name: The split's name.
-    streamed: Whether it is read from disk as it is needed, instead of kept on the device.
-  """
+  """A split of a set; batches are streamed from disk, or made on the device, which holds it all."""
 
   reference: data.Reference
   spec: data.DataSpec
@@ -78,11 +71,7 @@ class KnownSet(NamedTuple):
 def find_known_set(
   config: TrainConfig, *, find: Callable[[str], data.DataSpec] = data.get_spec
 ) -> KnownSet:
-  """Look up the set that a config names; ``find`` takes a name to a description.
-
-  Raises:
-    ValueError: If the set or a class is unknown, or the set is no training set.
-  """
+  """Look up the set that a config names, by a function of names to descriptions."""
   reference = data.parse_reference(config.data.name, find=find)
   spec = find(reference.name)
   if "train" not in spec.splits:
@@ -105,11 +94,7 @@ def find_known_set(
 def find_splits(
   config: TrainConfig, known: KnownSet, *, data_dir: str | os.PathLike[str] | None
 ) -> list[Split]:
-  """Look up the splits of a config's batches: of the known set, and maybe of outliers.
-
-  Raises:
-    ValueError: If the set of the outliers is unknown, holds known classes or does not fit.
-  """
+  """Look up the splits of a config's batches: of the known set, and maybe of outliers."""
   splits = [make_split(known.reference, known.spec, "train", pipeline=config.run.pipeline)]
   outliers = config.objective.outliers
   if outliers is not None:
@@ -132,12 +117,7 @@ def make_split(
 
 
 def make_pipeline(config: TrainConfig, *examples: tuple[Split, data.Labelled]) -> Pipeline:
-  """Make the pipeline of a config's batches.
-
-  Args:
-    config: The config.
-    *examples: The known split and its training examples, then maybe those of outliers.
-  """
+  """Make the pipeline of a config's batches: of the known split, and maybe of outliers."""
   pipelines = []
   for number, (split, each) in enumerate(examples):
     options = {"batch_size": config.optim.batch_size, "seed": config.seed + number * _OUTLIERS}

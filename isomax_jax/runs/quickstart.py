@@ -55,21 +55,9 @@ def run_jobs(
   fresh: bool,
   report: Report,
 ) -> list[Record]:
-  """Train and evaluate the jobs; see :func:`isomax_jax.runs.seeds.run_jobs`.
+  """Train and evaluate jobs as :func:`isomax_jax.runs.seeds.run_jobs` does, and return all records.
 
-  Args:
-    jobs: What to train.
-    workdir: Each run's directory is made in it, under its job's name.
-    experiment: Name of the protocol in the records.
-    data_dir: Where sets are kept.
-    fresh: Whether earlier runs are deleted first.
-    report: Called with the progress of each job.
-
-  Returns:
-    The records of all jobs.
-
-  Raises:
-    Interrupted: If it was asked to stop; what was trained so far is saved.
+  Each run's directory is made in ``workdir``; ``fresh`` deletes earlier ones first.
   """
   for name in SETS:
     data.prepare(name, data_dir=data_dir)

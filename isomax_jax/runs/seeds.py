@@ -50,13 +50,7 @@ def run_jobs(
   A process with one thread for each core beats several threads on one small network, and a
   network a device one that is spread over them. A single job has all devices.
 
-  Args:
-    run: Function of a job, ``run(job, report=..., interruption=...)``; picklable.
-    jobs: The jobs.
-    report: Called with the progress of each job.
-
-  Returns:
-    What ``run`` returned for each job.
+  ``run(job, report=..., interruption=...)`` is picklable; what it returned for each is returned.
 
   Raises:
     Interrupted: If it was asked to stop; what was trained so far is saved.
