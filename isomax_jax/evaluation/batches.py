@@ -28,11 +28,7 @@ class FitBatches:
   """Pixels, labels and outputs of examples, which may be iterated again and again.
 
   The first iteration computes the outputs and keeps them in a nameless temporary file; memory
-  holds one batch.
-
-  Args:
-    classifier: The network, its functions as ``jax.tree_util.Partial``.
-    examples: The examples, in memory or on disk.
+  holds one batch. The classifier's functions are ``jax.tree_util.Partial``.
   """
 
   def __init__(self, classifier: Classifier, examples: LabelledExamples):

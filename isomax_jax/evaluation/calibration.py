@@ -14,13 +14,7 @@ _STORED = ("counts", "confidence", "accuracy")
 
 
 class Calibration(NamedTuple):
-  """The reliability of a network's probabilities on test images.
-
-  Attributes:
-    temperature: The temperature, which was fitted on other images.
-    before: The reliability of the logits as they are.
-    after: The reliability of the logits divided by the temperature.
-  """
+  """The reliability of test logits, before and after they are divided by a temperature."""
 
   temperature: float
   before: Reliability
@@ -28,18 +22,10 @@ class Calibration(NamedTuple):
 
 
 def measure_calibration(logits: ArrayLike, labels: ArrayLike, *, temperature: float) -> Calibration:
-  """Compare confidence with accuracy before and after logits are divided by a temperature.
+  """Compare confidence with accuracy, in 15 bins, before and after temperature scaling.
 
-  Args:
-    logits: Logits of test images, shape ``[images, classes]``.
-    labels: Class indices, shape ``[images]``.
-    temperature: The temperature, fitted on other images.
-
-  Returns:
-    Both reliabilities, in 15 bins.
-
-  Raises:
-    TypeError, ValueError: As :func:`isomax_jax.metrics.reliability` does.
+  See :func:`isomax_jax.metrics.reliability`; the temperature is fitted on other images than the
+  logits, shape ``[images, classes]``, are of.
 
   Example:
     >>> calibration = measure_calibration([[1.0, 0.0], [1.0, 0.0]], [0, 0], temperature=0.1)

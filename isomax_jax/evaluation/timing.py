@@ -22,15 +22,8 @@ def relative_times(
 ) -> tuple[float, dict[str, float]]:
   """Time the forward pass with each detector's score against the forward pass alone.
 
-  Pass and score are one program, compiled before it is timed, as where a detector is deployed.
-
-  Args:
-    detectors: Fitted detectors, by name.
-    classifier: The network, its functions as ``jax.tree_util.Partial``.
-    images: One batch of images as stored, uint8.
-    rounds: How often each is timed, in another order every round.
-    calls: Batches a timing, dispatched one after the other without waiting.
-    report: Called with what is being done.
+  Pass and score are one program, compiled before it is timed, as where a detector is deployed. A
+  timing is of some calls on one batch of stored images, uint8, dispatched without waiting.
 
   Returns:
     Seconds an image of the forward pass, and for each detector how many times as long the pass

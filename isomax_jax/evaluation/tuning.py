@@ -33,13 +33,7 @@ MAHALANOBIS_EPSILONS = (0.0, 0.0005, 0.001, 0.0014, 0.002, 0.005, 0.01)
 
 
 class Candidate(NamedTuple):
-  """A detector with some options, and how it scores.
-
-  Attributes:
-    fitted: The detector.
-    in_scores: Its scores of known images, shape ``[known]``.
-    surrogate_scores: Its scores of the surrogates, shape ``[surrogates]``.
-  """
+  """A detector with some options, and its scores of known images and of surrogates."""
 
   fitted: Fitted
   in_scores: np.ndarray
@@ -62,15 +56,8 @@ def tune(
   """Choose the candidate that rejects most surrogates where 95 % of known images are accepted.
 
   Of several that reject as many, the one with the largest area under the ROC curve is chosen, and
-  of those the first.
-
-  Args:
-    grid: The detector's grid, such as :func:`odin_grid`.
-    classifier: The network, its functions as ``jax.tree_util.Partial``.
-    batches: Training data, for detectors that are fitted.
-    in_validation: Known images that are neither trained nor tested on.
-    surrogate: Images that stand for unknown ones, not tested on either.
-    surrogate_name: What they are, for the records.
+  of those the first. Known images and surrogates are neither trained nor tested on; the name of the
+  surrogates is for records.
 
   Example:
     >>> def grid(classifier, batches, in_validation, surrogate):

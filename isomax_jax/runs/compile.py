@@ -38,15 +38,7 @@ _NO_TPU = {
 
 
 class Program(NamedTuple):
-  """A compiled program.
-
-  Attributes:
-    name: What it computes.
-    steps: Its number of training steps or evaluation batches.
-    lowered: The compiler's input.
-    compiled: The compiler's output.
-    seconds: The time of compilation.
-  """
+  """A compiled program of some training steps or evaluation batches, and the time it took."""
 
   name: str
   steps: int
