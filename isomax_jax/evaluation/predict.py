@@ -26,14 +26,10 @@ def predict(
   everything.
 
   Args:
-    function: Jitted function of the constants and a batch of the inputs, one example independent
-      of the others.
+    function: Jitted function of the constants and a batch of the inputs, example by example.
     constants: Tree of arrays that every batch needs, such as parameters and statistics.
-    inputs: Tree of arrays, ``[examples, ...]`` each.
+    inputs: Tree of arrays, ``[examples, ...]`` each, as are the NumPy arrays that are returned.
     batch_size: Examples at a time, rounded up to a multiple of the devices.
-
-  Returns:
-    The function's results, a tree of NumPy arrays, ``[examples, ...]`` each.
 
   Raises:
     ValueError: If there are no examples or the batch size is not positive.

@@ -31,7 +31,7 @@ from isomax_jax.heads import HEADS
 from isomax_jax.reporting import Record, append_records
 from isomax_jax.runs._load import Run, load
 from isomax_jax.runs.environment import environment
-from isomax_jax.runs.known_set import make_split
+from isomax_jax.runs.known_set import Split
 
 _EXTREMES = 8
 
@@ -173,7 +173,7 @@ def measure_run(
       )
   load_unknown = partial(data.load_unknown, known.reference, known.spec, data_dir=data_dir)
   unknown = {out_set: load_unknown(out_set) for out_set in out_sets}
-  opened = make_split(known.reference, known.spec, "train", pipeline="auto").open(data_dir)
+  opened = Split(known.reference, known.spec, "train", "auto").open(data_dir)
   training, validation = data.split_validation(opened, config.data.validation, seed=config.seed)
   test, held = known.load_test(held_out=held_out, seed=config.seed, data_dir=data_dir)
   validation = validation.read(slice(None))

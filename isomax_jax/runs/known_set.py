@@ -19,12 +19,18 @@ _OUTLIERS = (2**32 - 1) * 2**32
 
 
 class Split(NamedTuple):
-  """A split of a set; batches are streamed from disk, or made on the device, which holds it all."""
+  """A split of a set, and the pipeline of its batches: resident, stream, or auto by its size."""
 
   reference: data.Reference
   spec: data.DataSpec
   name: str
-  streamed: bool
+  pipeline: str
+
+  @property
+  def streamed(self) -> bool:
+    """Whether it is read from disk as it is needed, instead of kept on the device."""
+    is_large = self.spec.num_bytes(self.name) >= data.LARGEST_RESIDENT
+    return is_large if self.pipeline == "auto" else self.pipeline == "stream"
 
   def open(self, data_dir: str | os.PathLike[str] | None) -> data.Labelled:
     """Open the examples: on disk where they are streamed, else in memory."""
@@ -95,7 +101,7 @@ def find_splits(
   config: TrainConfig, known: KnownSet, *, data_dir: str | os.PathLike[str] | None
 ) -> list[Split]:
   """Look up the splits of a config's batches: of the known set, and maybe of outliers."""
-  splits = [make_split(known.reference, known.spec, "train", pipeline=config.run.pipeline)]
+  splits = [Split(known.reference, known.spec, "train", config.run.pipeline)]
   outliers = config.objective.outliers
   if outliers is not None:
     reference, spec = find_unknown(
@@ -103,17 +109,8 @@ def find_splits(
     )
     # An out-set has one split.
     name = "train" if "train" in spec.splits else next(iter(spec.splits))
-    splits.append(make_split(reference, spec, name, pipeline=config.run.pipeline))
+    splits.append(Split(reference, spec, name, config.run.pipeline))
   return splits
-
-
-def make_split(
-  reference: data.Reference, spec: data.DataSpec, name: str, *, pipeline: str
-) -> Split:
-  """Choose how a split is read, by ``run.pipeline``; ``"auto"`` streams what is large."""
-  is_large = spec.num_bytes(name) >= data.LARGEST_RESIDENT
-  streamed = is_large if pipeline == "auto" else pipeline == "stream"
-  return Split(reference, spec, name, streamed)
 
 
 def make_pipeline(config: TrainConfig, *examples: tuple[Split, data.Labelled]) -> Pipeline:

@@ -23,7 +23,11 @@ CONFIG = TrainConfig(
 def splits(*, streamed=False, outliers_streamed=False):
   """Known images and outliers, as arrays or on disk."""
   known, outliers = find_splits(CONFIG, find_known_set(CONFIG), data_dir=None)
-  return known._replace(streamed=streamed), outliers._replace(streamed=outliers_streamed)
+  pipelines = {False: "resident", True: "stream"}
+  return (
+    known._replace(pipeline=pipelines[streamed]),
+    outliers._replace(pipeline=pipelines[outliers_streamed]),
+  )
 
 
 def open_pipeline(data_dir, *splits):
