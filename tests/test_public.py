@@ -1,4 +1,4 @@
-"""Every public function shows how it is used, and a doctest runs it."""
+"""Every public function shows how it is used; doctests run all that needs no run directory."""
 
 import importlib
 import inspect
@@ -8,8 +8,8 @@ import pytest
 PACKAGES = (
   "data", "decision", "detectors", "detectors.toolkit", "evaluation.calibration",
   "evaluation.measure", "evaluation.predict", "evaluation.timing", "heads", "heads.nnx", "losses",
-  "metrics", "models", "reporting", "reporting.figures", "reporting.report", "scores", "training",
-  "training.devices",
+  "metrics", "models", "reporting", "reporting.figures", "reporting.report", "runs", "scores",
+  "training", "training.devices",
 )  # fmt: skip
 
 

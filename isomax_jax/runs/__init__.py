@@ -1,7 +1,7 @@
-"""Runs: what the command line does, for Python. A run is a directory.
+"""Run directories: training, evaluation and prediction, as on the command line.
 
-:func:`train` makes one, :func:`load` brings its network back, :func:`evaluate`, :func:`benchmark`
-and :func:`predict` measure and use it.
+:func:`train` makes one, :func:`load` loads its network, :func:`evaluate`, :func:`benchmark` and
+:func:`predict` measure and use it.
 
 Example:
   >>> import tempfile

@@ -104,8 +104,8 @@ class Tuning(NamedTuple):
   """How the options of detectors that have a grid are chosen.
 
   Attributes:
-    on: What stands for unknown images: ``"adversarial"``, for examples made of the known images
-      that are held out (where there are none, the run's validation images), or a set's reference.
+    on: What stands for unknown images: the reference of a set, or ``"adversarial"`` for adversarial
+      examples of the known images that are held out, which without such are validation images.
     allow_tested: Whether that set may be one of the out-sets, which favours the detector there.
   """
 

@@ -31,13 +31,8 @@ def open_directory(
 ) -> Iterator[None]:
   """Create a config's run directory, or check an existing one, and lock it while the context lasts.
 
-  ``fresh`` deletes an earlier run in it first.
-
-  Raises:
-    ValueError: If the directory holds something else or a run of another config or set, another
-      process is training in it, checkpoints cannot be kept in it, or the environment names no
-      commit.
-    OSError: If it cannot be written to.
+  ``fresh`` deletes an earlier run in it first. ValueError is raised if it holds something else or a
+  run of another config or set, another process trains in it, or it is no place for checkpoints.
   """
   with contextlib.ExitStack() as stack:
 
