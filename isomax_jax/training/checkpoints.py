@@ -127,7 +127,7 @@ class Checkpoints:
     step, arrays = int(state.step), _arrays(state)
     if step == self._manager.latest_step():
       return
-    with self._failing_in_one_line():
+    with self._failing_in_one_line(), _without_logging("Requested `tracked_metric`"):
       self._manager.wait_until_finished()
       self._saving = step
       needed = sum(leaf.nbytes for leaf in jax.tree.leaves(arrays))

@@ -57,6 +57,13 @@ def test_what_is_saved_comes_back_with_its_notes(tmp_path, make_state):
       chex.assert_trees_all_equal(getattr(restored, part), getattr(state, part))
 
 
+def test_saving_and_reading_say_nothing_to_who_imports(tmp_path, make_state, caplog):
+  with caplog.at_level(logging.WARNING):
+    save(tmp_path, make_state, [1, 2])
+    Checkpoints(tmp_path, read_only=True).close()
+  assert not caplog.records
+
+
 @pytest.mark.parametrize("name", ["sp ace ünï", "a?*{}#%20", "]", "100%", "'q\"", "~", "-x", "a:b"])
 def test_a_checkpoint_is_read_wherever_it_is_kept(tmp_path, make_state, name):
   save(tmp_path / name / "checkpoints", make_state, [7])
