@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from isomax_jax import _checks
-from isomax_jax.detectors.base import Classifier, Detector, Params, Unsupported
+from isomax_jax.detectors.base import Classifier, Detector, Params, Unsupported, parameter_names
 from isomax_jax.typing import Outputs, Scores
 
 
@@ -50,7 +50,7 @@ def gradnorm(*, temperature: float = 1.0) -> Detector:
 
   def score(params: tuple, classifier: Classifier, images: jax.Array, outputs: Outputs) -> Scores:
     features = _checks.floating("features", outputs.features)
-    if set(classifier.head_params) == {"kernel", "bias"}:
+    if set(parameter_names(classifier.head_params)) == {"kernel", "bias"}:
       logits = _checks.floating("logits", outputs.logits)
       by_logits = jax.nn.softmax(logits / temperature, axis=-1) - 1 / logits.shape[-1]
       length_of_features = jnp.sum(jnp.abs(features), axis=-1)
@@ -68,7 +68,7 @@ def _gradient_norm(classifier: Classifier, features: jax.Array, temperature: flo
   gradients = jax.tree.leaves(jax.grad(divergence)(classifier.head_params))
   weights = [gradient for gradient in gradients if gradient.ndim >= 2]
   if not weights:
-    names = ", ".join(classifier.head_params)
+    names = ", ".join(parameter_names(classifier.head_params)) or "none"
     raise Unsupported(
       f"gradnorm needs a head with weights of two axes or more; this one has {names}"
     )

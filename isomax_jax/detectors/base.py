@@ -1,6 +1,6 @@
 """The types of detectors and of the classifiers that they serve."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -52,7 +52,7 @@ class Detector(NamedTuple):
 
 
 def from_logits(score: Callable[[jax.Array], jax.Array]) -> Detector:
-  """Make a detector without a fit of a score such as those of :mod:`isomax_jax.scores`.
+  """Make a detector of a score of the logits, such as those of :mod:`isomax_jax.scores`.
 
   Args:
     score: Function of logits, shape ``[..., classes]``, to scores, shape ``[...]``.
@@ -90,8 +90,15 @@ def linear_head(classifier: Classifier, *, detector: str) -> tuple[jax.Array, ja
     isomax_jax.detectors.base.Unsupported: vim needs a linear head, with kernel and bias; ...
   """
   params = classifier.head_params
-  if set(params) != {"kernel", "bias"}:
+  names = parameter_names(params)
+  if set(names) != {"kernel", "bias"}:
     raise Unsupported(
-      f"{detector} needs a linear head, with kernel and bias; this one has {', '.join(params)}"
+      f"{detector} needs a linear head, with kernel and bias; this one has "
+      f"{', '.join(names) or type(params).__name__}"
     )
   return params["kernel"], params["bias"]
+
+
+def parameter_names(params: Params) -> list[str]:
+  """Return the names of a head's parameters; none where they are not a mapping."""
+  return list(params) if isinstance(params, Mapping) else []

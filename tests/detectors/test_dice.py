@@ -33,10 +33,14 @@ def test_a_tenth_of_the_weights_is_the_default():
   assert np.count_nonzero(params["kernel"]) == np.ceil(0.1 * params["kernel"].size)
 
 
-def test_another_head():
-  classifier = Classifier(None, None, {"prototypes": np.zeros((2, 2))})
-  with pytest.raises(Unsupported, match=r"^dice needs a linear head"):
-    dice().fit(classifier, ())
+@pytest.mark.parametrize(
+  ("head_params", "has"),
+  [({"prototypes": np.zeros((2, 2))}, "prototypes"), (np.ones(3), "ndarray")],
+)
+def test_another_head(head_params, has):
+  message = f"^dice needs a linear head, with kernel and bias; this one has {has}$"
+  with pytest.raises(Unsupported, match=message):
+    dice().fit(Classifier(None, None, head_params), ())
 
 
 def test_no_weight_left():

@@ -88,6 +88,13 @@ def test_in_the_registry():
   assert create_detector("gradnorm").score((), classifier, None, outputs).shape == (2,)
 
 
+def test_parameters_without_names_serve():
+  features, kernel = jnp.array([[1.0, -2.0]]), jnp.array([[1.0, 0.5], [0.0, 2.0]])
+  linear = lambda params, features: features @ params  # noqa: E731
+  expected = score(lambda params, features: features @ params["w"], {"w": kernel}, features)
+  np.testing.assert_array_equal(score(linear, kernel, features), expected)
+
+
 def test_a_head_without_weights_is_refused():
   head = lambda params, features: features * params["scale"]  # noqa: E731
   message = "gradnorm needs a head with weights of two axes or more; this one has scale"
