@@ -4,7 +4,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jax.tree_util import Partial
 
 from isomax_jax import metrics
 from isomax_jax.detectors import DETECTORS, Batches, Classifier, Detector
@@ -96,24 +98,26 @@ def measure(
   Every image goes through the network once, and once more for each detector that perturbs it.
 
   Args:
-    classifier: The network, its functions as ``jax.tree_util.Partial``; see
-      :class:`isomax_jax.detectors.Classifier`.
-    known: Test images of the known classes, and their labels.
+    classifier: The network; see :class:`isomax_jax.detectors.Classifier`.
+    known: Test images of the known classes, and their labels; images are uint8 as stored, which
+      become pixels of [0, 1], or floating and what the network is given.
     unknown: Unknown sets by name; their labels are ignored.
     detectors: Detectors by name; fitted ones are taken as they are.
-    training: What the network was trained on, for the fits: images, labels and outputs.
-    held_out: Known examples that it was not trained on, for detectors that are fitted to such.
+    training: What the network was trained on, for the fits: batches of floating images, labels and
+      outputs, that can be iterated again and again.
+    held_out: Such batches that it was not trained on, for detectors that are fitted to such.
     validation: Known images that are scored too, but not measured.
     temperature: A temperature fitted on other images, to measure calibrated probabilities too.
     report: Called with what is being done.
 
   Raises:
-    ValueError: If a score is NaN, or a name is one of the known set's own or holds a ``"|"``.
+    TypeError: If images are neither uint8 nor floating, or batches can be iterated only once.
+    ValueError: If a detector's scores are NaN or not one an image, or a name is one of the known
+      set's own or holds a ``"|"``.
 
   Example:
-    >>> from jax.tree_util import Partial
     >>> from isomax_jax.detectors import create_detector
-    >>> classifier = Classifier(Partial(lambda x: Outputs(x, x)), None, {})
+    >>> classifier = Classifier(lambda x: Outputs(logits=x, features=x), None, {})
     >>> known = np.eye(2, dtype=np.float32), np.array([0, 1])
     >>> unknown = {"noise": (np.full((3, 2), 0.5, np.float32), np.zeros(3, int))}
     >>> detectors = {"entropic_score": create_detector("entropic_score")}
@@ -124,6 +128,13 @@ def measure(
   for name in (*unknown, *detectors):
     if name in (TEST, VALIDATION) or "|" in name:
       raise ValueError(f"{name!r} can be the name of no unknown set and no detector")
+  for name, batches in (("training", training), ("held_out", held_out)):
+    if isinstance(batches, Iterator):
+      raise TypeError(
+        f"{name} must be batches that can be iterated again, such as a list, got "
+        f"{type(batches).__name__}"
+      )
+  classifier = _as_tree(classifier)
   sets = {}
   known_sets = {TEST: known} | ({} if validation is None else {VALIDATION: validation})
   for name, examples in (known_sets | dict(unknown)).items():
@@ -133,6 +144,15 @@ def measure(
   scores = score_sets(fitted, classifier, sets, report=report)
   measurements = [*_classification(sets[TEST], temperature), *_detection(scores)]
   return Measured(sets, fitted, refused, scores, measurements)
+
+
+def _as_tree(classifier: Classifier) -> Classifier:
+  """Return a classifier that can be an argument of compiled programs."""
+  functions = [
+    Partial(each) if callable(each) and not isinstance(each, Partial) else each
+    for each in (classifier.outputs, classifier.head)
+  ]
+  return Classifier(*functions, classifier.head_params)
 
 
 def pass_through(classifier: Classifier, examples: Examples) -> ScoredSet:
@@ -145,7 +165,9 @@ def pass_through(classifier: Classifier, examples: Examples) -> ScoredSet:
     >>> pass_through(classifier, examples).outputs.logits.shape
     (3, 2)
   """
-  images, labels = examples
+  images, labels = map(np.asarray, examples)
+  if images.dtype != np.uint8 and not jnp.issubdtype(images.dtype, jnp.floating):
+    raise TypeError(f"images must be uint8 or floating, got dtype {images.dtype}")
   return ScoredSet(images, labels, predict(forward, classifier, images))
 
 
@@ -198,7 +220,7 @@ def score_sets(
     From ``"DETECTOR|SET"`` to scores, shape ``[examples]``, float64.
 
   Raises:
-    ValueError: If a score is NaN.
+    ValueError: If the scores are NaN or not one an image.
 
   Example:
     >>> from isomax_jax.detectors import create_detector
@@ -215,9 +237,11 @@ def score_sets(
       report(f"scoring {set_name} with {name}")
       inputs = (scored.images, scored.outputs)
       values = predict(score, (fitted.params, classifier), inputs, batch_size=batch_size)
+      if values.shape != (len(values),):
+        raise ValueError(f"{name} must give one score an image, got shape {values.shape}")
       if np.isnan(values).any():
         count = np.isnan(values).sum()
-        raise ValueError(f"{name} scored {count} of the {len(values)} images of {set_name} NaN")
+        raise ValueError(f"{name} gave NaN for {count} of the {len(values)} images of {set_name}")
       scores[f"{name}|{set_name}"] = values.astype(np.float64)
   return scores
 

@@ -85,7 +85,7 @@ def test_a_score_that_is_nan_stops_with_detector_and_set():
   scored = ScoredSet(
     np.zeros((2, 2, 2, 1), np.uint8), np.zeros(2, int), Outputs(logits, np.zeros((2, 1)))
   )
-  with pytest.raises(ValueError, match="max_logit scored 1 of the 2 images of letters NaN"):
+  with pytest.raises(ValueError, match="max_logit gave NaN for 1 of the 2 images of letters"):
     score_sets({"max_logit": Fitted(create_detector("max_logit"))}, None, {"letters": scored})
 
 
@@ -161,6 +161,35 @@ def test_a_classifier_and_arrays_are_all_that_is_measured():
     "forward pass of test", "forward pass of validation", "forward pass of small",
     "fitting entropic_score",
   ]  # fmt: skip
+
+
+def test_a_classifier_of_plain_functions_serves():
+  plain = Classifier(lambda x: Outputs(x, x), lambda params, x: x, {})
+  known, unknown = points(0, 30), {"small": points(1, 20, size=0.1)}
+  detectors = {"odin": odin(epsilon=0.01)}
+  scores = [measure(each, known, unknown, detectors).scores for each in (plain, identity())]
+  np.testing.assert_array_equal(scores[0]["odin|small"], scores[1]["odin|small"])
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.int64, bool, complex])
+def test_images_are_bytes_or_floating(dtype):
+  known = np.zeros((3, 2), dtype), np.zeros(3, int)
+  with pytest.raises(
+    TypeError, match=f"^images must be uint8 or floating, got dtype {np.dtype(dtype)}"
+  ):
+    measure(identity(), known, {}, {})
+
+
+@pytest.mark.parametrize("name", ["training", "held_out"])
+def test_batches_that_can_be_iterated_once_are_refused(name):
+  with pytest.raises(TypeError, match=f"^{name} must be .* again, such as a list, got generator$"):
+    measure(identity(), points(0, 3), {}, {}, **{name: (batch for batch in [])})
+
+
+def test_a_score_of_another_shape_names_the_detector():
+  wrong = Detector(fit=None, score=lambda params, classifier, images, outputs: outputs.logits)
+  with pytest.raises(ValueError, match=r"^mine must give one score an image, got shape \(3, 2\)$"):
+    measure(identity(), points(0, 3), {}, {"mine": Fitted(wrong)})
 
 
 def test_a_fitted_detector_is_taken_as_it_is():
