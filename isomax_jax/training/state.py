@@ -70,6 +70,12 @@ def _check_network(model: nn.Module, outputs: Any, variables: Mapping[str, Any])
       raise ValueError(
         f"{field} of {name} must have shape [batch, {field}], got {shape} of 1 image"
       )
+  classes = getattr(getattr(model, "head", None), "num_classes", None)
+  if classes is not None and jnp.shape(outputs.logits)[-1] != classes:
+    raise ValueError(
+      f"{type(model.head).__name__} of {name} must give {classes} logits, one a class, got "
+      f"{jnp.shape(outputs.logits)[-1]}"
+    )
   if "head" not in variables["params"]:
     raise ValueError(
       f"{name} must keep its head under the name 'head', got {', '.join(variables['params'])}"

@@ -11,6 +11,7 @@ import optax
 import pytest
 
 from isomax_jax.heads import IsoMaxHead
+from isomax_jax.models import create_model
 from isomax_jax.training import create_state
 from isomax_jax.training.state import initial_variables
 from isomax_jax.typing import Outputs
@@ -95,3 +96,20 @@ def test_what_is_no_network_is_refused(options, message):
     with pytest.raises(ValueError, match=f"^{message}") as caught:
       make(Plain(**options))
     assert re.fullmatch(message, str(caught.value))  # JAX adds a note of its own.
+
+
+class Wide(nn.Module):
+  """A head of a logit too many."""
+
+  num_classes: int
+
+  @nn.compact
+  def __call__(self, features):
+    return nn.Dense(self.num_classes + 1)(features)
+
+
+def test_a_head_gives_a_logit_for_each_class():
+  model = create_model("small_cnn", num_classes=CLASSES).copy(head=Wide(CLASSES))
+  message = f"^Wide of SmallCNN must give {CLASSES} logits, one a class, got {CLASSES + 1}"
+  with pytest.raises(ValueError, match=message):
+    jax.eval_shape(lambda: initial_variables(model, KEY, (28, 28, 1)))
