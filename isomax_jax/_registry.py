@@ -36,11 +36,15 @@ class Registry(Mapping[str, E]):
   def __reduce__(self):
     return pkgutil.resolve_name, (self._place,)
 
-  def find(self, name: str, *, argument: str | None = None) -> E:
-    """Return a record, or raise ValueError that calls it ``argument`` and lists the known names."""
+  def find(self, name: str, *, argument: str | None = None, others: Iterable[str] = ()) -> E:
+    """Return a record, or raise ValueError that calls it ``argument`` and lists the known names.
+
+    The others are names that are known and have no record.
+    """
     if name not in self._entries:
+      known = ", ".join(sorted([*self, *others]))
       raise ValueError(
-        f"unknown {argument or self.kind} {name!r}; known: {', '.join(sorted(self))}; one from "
+        f"unknown {argument or self.kind} {name!r}; known: {known}; one from "
         "outside is known once its module is imported, in a shell by --import MODULE"
       )
     return self._entries[name]

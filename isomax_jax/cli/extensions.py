@@ -25,8 +25,11 @@ def split_imports(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
   for word in words:
     if word == OPTION or word.startswith(f"{OPTION}="):
       module = word.partition("=")[2] if "=" in word else next(words, "")
-      if not module or module.startswith("-"):
-        raise ValueError(f"{OPTION} must name a module, got {module or 'none'}")
+      is_file = module.endswith(".py")
+      if is_file or not all(part.isidentifier() for part in module.split(".")):
+        raise ValueError(
+          f"{OPTION} must name a module, such as my_package.heads, got {module or 'none'}"
+        )
       modules.append(module)
     else:
       others.append(word)

@@ -3,7 +3,6 @@
 import dataclasses
 import os
 
-from isomax_jax import _checks
 from isomax_jax._registry import Registry
 from isomax_jax.data import folders
 from isomax_jax.data.description import Archive, ChannelStatistics, DataSpec
@@ -284,5 +283,4 @@ def get_spec(name: str, *, data_dir: str | os.PathLike[str] | None = None) -> Da
   noise = SPECS.get(f"{family}/{_NOISE_SHAPE}")
   if noise is not None and name not in SPECS:
     return dataclasses.replace(noise, name=name, example_shape=folders.parse_shape(configuration))
-  _checks.one_of("data set", name, (*SPECS, folders.PATTERN))
-  return SPECS[name]
+  return SPECS.find(name, others=[folders.PATTERN])

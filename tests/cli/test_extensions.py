@@ -58,10 +58,15 @@ def test_modules_are_taken_out_of_the_arguments(arguments, modules, others):
     (["--import=", "train"], "none"),
     (["--import", "--head", "isomax"], "--head"),
     (["--import", "-x"], "-x"),
+    (["--import", "./mine"], "./mine"),
+    (["--import", "mine.py"], "mine.py"),
+    (["--import", "a..b"], "a..b"),
   ],
 )
-def test_an_import_of_nothing_is_refused(arguments, got):
-  with pytest.raises(ValueError, match=f"^--import must name a module, got {got}$"):
+def test_an_import_of_no_module_is_refused(arguments, got):
+  with pytest.raises(
+    ValueError, match=f"^--import must name a module, such as my_package.heads, got {got}$"
+  ):
     split_imports(arguments)
 
 
