@@ -39,7 +39,7 @@ def predict(
   if not images:
     raise ValueError("images must name a file, folder or glob or more, got none")
   if json and csv:
-    raise ValueError("--json and --csv exclude each other")
+    raise ValueError("--json and --csv cannot be combined")
   answers = runs.predict(run_dir, images)
   predictions = [answer for answer in answers if isinstance(answer, Prediction)]
   refusals = [answer for answer in answers if isinstance(answer, Refusal)]

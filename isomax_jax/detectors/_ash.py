@@ -8,7 +8,7 @@ from isomax_jax.detectors.base import Detector
 
 
 def ash(*, variant: str = "s", percentile: float = 90.0) -> Detector:
-  r"""Rank by the energy of the logits of features of which few are kept (ASH).
+  r"""Rank by the energy after pruning all but the largest features (ASH).
 
   .. math:: \log \textstyle\sum_j \exp h_j(g), \qquad
      g_i = \begin{cases}

@@ -1,4 +1,4 @@
-"""DICE: energy of the logits of the weights that contribute most."""
+"""DICE: energy after the head is pruned to its most contributing weights."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +10,7 @@ from isomax_jax.detectors.base import Detector, linear_head
 
 
 def dice(*, percentile: float = 90.0) -> Detector:
-  r"""Rank by the energy of the logits of the weights that contribute most (DICE).
+  r"""Rank by the energy after pruning the head to its most contributing weights (DICE).
 
   .. math:: \log \textstyle\sum_j \exp(f (W \odot M) + b)_j, \qquad
      M = [V > v_p], \quad V = \operatorname{diag}(\operatorname{mean} f) \, W

@@ -1,6 +1,12 @@
-"""Building blocks of detectors: passes over training data, moments, gradients, checks.
+"""Building blocks of detectors.
 
-All checks look at what is known when a program is traced; their one line names the argument.
+* A detector of the logits alone: ``from_logits``.
+* Passes over the data of a fit: ``training_batches``, ``fit_moments``, ``check_examples``,
+  ``check_finite``.
+* Within a score: ``gradient_sign``, ``linear_head``.
+* Checks of an argument, which raise an error that names it: ``count``, ``floating``,
+  ``not_negative``, ``one_of``, ``percentile``, ``positive``. They run while a program is traced, so
+  they see shapes, dtypes and options, not the values of arrays.
 """
 
 from isomax_jax._checks import count as count

@@ -4,7 +4,7 @@ The IsoMax loss is two of these functions, ``scaled_cross_entropy(isomax_logits(
 prototypes), labels)``; IsoMax+ and DisMax have logits of their own.
 
 The default entropic scale, 10, is for such distances. Logits of a linear layer need
-``entropic_scale=1``: at 10 their cross-entropy trains another, much sharper classifier.
+``entropic_scale=1``: at 10 their cross-entropy trains a different, much sharper classifier.
 """
 
 from isomax_jax.losses._cross_entropy import scaled_cross_entropy as scaled_cross_entropy

@@ -165,7 +165,7 @@ def _decisions(runs: Sequence[Results]) -> list[str]:
       [
         "The threshold is the score from which on an image is called known. It was chosen on "
         f"training images held out for it, {' or '.join(chosen)}; the share of test images can "
-        "be a little other. No unknown image had a part in it.",
+        "differ a little. No unknown image had a part in it.",
         "The temperature divides the logits before the softmax, so that the probabilities that "
         "`isomax-jax predict` prints agree with how often it is right. It was fitted on the same "
         "held-out images and changes neither label nor score. Above 1 the network was too sure, "
@@ -206,7 +206,7 @@ def _calibrations(runs: Sequence[Results]) -> list[str]:
     _html.element(
       "p",
       "Whether class probabilities can be taken at their word: of test images that are classified "
-      "with a confidence of 90 %, nine in ten should be classified rightly. The temperature was "
+      "with a confidence of 90 %, nine in ten should be classified correctly. The temperature was "
       "fitted on held-out training images. Detectors work without it.",
     ),
     _html.table(header, _rows(runs, _calibration_cells), groups=groups),

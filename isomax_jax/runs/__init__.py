@@ -1,7 +1,7 @@
 """Run directories: training, evaluation and prediction, as on the command line.
 
-:func:`train` makes one, :func:`load` loads its network, :func:`evaluate`, :func:`benchmark` and
-:func:`predict` measure and use it.
+:func:`train` creates a run directory, :func:`load` loads the network in it, :func:`evaluate`,
+:func:`benchmark` and :func:`predict` measure and use that network.
 
 Example:
   >>> import tempfile

@@ -26,7 +26,7 @@ _PHOTOGRAPHS = {"cifar10", "cifar100", "tiny_imagenet_resize", "odin_imagenet_re
 
 
 class Benchmark(NamedTuple):
-  """A comparison.
+  """The result of comparing detectors.
 
   Attributes:
     records: The numbers, times among them.

@@ -55,7 +55,8 @@ def train(
     workdir: The run directory.
     data_dir: Where sets are kept; see :func:`isomax_jax.data.load`.
     fresh: Whether an earlier run in the directory is deleted first.
-    progress: Function of the number of steps to a writer that shows them.
+    progress: Function of the number of steps to a :class:`isomax_jax.training.writers.Writer` that
+      shows the log, such as ``isomax_jax.cli.progress.ProgressLine`` on a terminal; None is silent.
     interruption: Looked at between steps; None listens to SIGINT and SIGTERM.
 
   Raises:

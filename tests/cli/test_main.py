@@ -154,7 +154,7 @@ def failures(run, folder):
     "no such run": (("predict", folder / "nowhere", image), "nowhere"),
     "no image": (("predict", run, folder / "no.png"), "no.png"),
     "nothing to predict": (("predict", run), "images must name"),
-    "two formats": (("predict", run, image, "--json", "--csv"), "exclude each other"),
+    "two formats": (("predict", run, image, "--json", "--csv"), "cannot be combined"),
     "two reports": (("report", run, run), "--output"),
     "report of nothing": (("report", folder), "config.json is missing"),
   }
