@@ -5,7 +5,7 @@ They look at static properties only, so they run at trace time and cost nothing 
 
 import reprlib
 import types
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Literal, Union, get_args, get_origin
 
 import jax
@@ -130,6 +130,10 @@ def typed(name: str, value: Any, expected: Any) -> None:
 
 def _fits(value: Any, expected: Any) -> bool:
   origin, arguments = get_origin(expected), get_args(expected)
+  if expected is Any:
+    return True
+  if origin is Callable:
+    return callable(value)
   if origin is Literal:
     return isinstance(value, str) and value in arguments
   if origin in (Union, types.UnionType):

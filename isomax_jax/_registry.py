@@ -1,10 +1,19 @@
 """Registries of named records, to which other packages can add."""
 
+import contextlib
+import pickle
 import pkgutil
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, TypeVar
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from typing import Any, TypeVar, get_type_hints
+
+from isomax_jax import _checks
+from isomax_jax._files import one_line
 
 E = TypeVar("E")
+
+# Part of files' names, options and keys.
+_NAME = re.compile(r"\w[\w.+-]*(/\w[\w.+-]*)?")
 
 # Each registry with what was registered in it from outside the package.
 _ADDED: list[tuple["Registry", Any]] = []
@@ -15,12 +24,25 @@ class Registry(Mapping[str, E]):
 
   Args:
     kind: What a record describes, for messages.
+    record: Class of the records, whose annotations hold for them.
     place: The registry's ``"MODULE:VARIABLE"``, by which it is pickled.
     entries: The library's own records; each has a ``name``, and maybe a ``label``.
+    check: Raises ValueError if a record has values that are not possible.
+    reserved: Names that mean something else.
   """
 
-  def __init__(self, kind: str, place: str, entries: Iterable[E]):
+  def __init__(
+    self,
+    kind: str,
+    record: type[E],
+    place: str,
+    entries: Iterable[E],
+    *,
+    check: Callable[[E], None] = lambda entry: None,
+    reserved: Collection[str] = (),
+  ):
     self.kind = kind
+    self._record, self._check, self._reserved = record, check, reserved
     self._place = place
     self._entries = {entry.name: entry for entry in entries}
 
@@ -58,19 +80,54 @@ class Registry(Mapping[str, E]):
 
     The same record again, as of a module that is run twice, changes nothing.
     """
+    if not isinstance(entry, self._record):
+      raise TypeError(f"a {self.kind} must be a {self._record.__name__}, got {entry!r}")
     name = entry.name
-    if not isinstance(name, str) or not name or set(name) & set("|:, \n"):
+    if not isinstance(name, str) or not _NAME.fullmatch(name) or name in self._reserved:
+      reserved = "".join(f" and not {each!r}" for each in self._reserved)
       raise ValueError(
-        f"name of a {self.kind} must be a word without '|', ':' and ',', got {name!r}"
+        f"name of a {self.kind} must be of letters, digits, '_', '-', '.' and '+', with a '/' only "
+        f"before a configuration{reserved}, got {name!r}"
       )
+    try:
+      for field, expected in get_type_hints(type(entry)).items():
+        _checks.typed(field, getattr(entry, field), expected)
+      self._check(entry)
+    except ValueError as error:
+      raise ValueError(f"{self.kind} {name!r}: {error}") from error
     if self._entries.setdefault(name, entry) != entry:
       raise ValueError(f"another {self.kind} has the name {name!r}: choose another")
     if (self, entry) not in _ADDED:
       _ADDED.append((self, entry))
 
 
+@contextlib.contextmanager
+def all_or_nothing() -> Iterator[None]:
+  """Forget what is registered in the context if it ends in an error."""
+  before = list(_ADDED)
+  try:
+    yield
+  except BaseException:
+    for registry, entry in _ADDED[len(before) :]:
+      del registry._entries[entry.name]
+    _ADDED[:] = before
+    raise
+
+
 def added() -> list[tuple[Registry, Any]]:
-  """Return what was registered from outside the package, for :func:`add_all`."""
+  """Return what was registered from outside the package, for :func:`add_all`.
+
+  Raises:
+    ValueError: If a record cannot be sent to another process.
+  """
+  for registry, entry in _ADDED:
+    try:
+      pickle.dumps(entry)
+    except Exception as error:
+      raise ValueError(
+        f"{registry.kind} {entry.name!r} cannot be sent to other processes: define its functions "
+        f"and classes at the top level of a module ({one_line(error)})"
+      ) from error
   return list(_ADDED)
 
 

@@ -1,15 +1,17 @@
 """Registries: what others register is found by name, here and in other processes."""
 
+import dataclasses
 import pickle
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
 from isomax_jax import _registry
-from isomax_jax._registry import Registry, add_all, added
+from isomax_jax._registry import Registry, add_all, added, all_or_nothing
 from isomax_jax.data import SPECS
 from isomax_jax.detectors import DETECTORS, DetectorEntry
 from isomax_jax.heads import HEADS
@@ -41,7 +43,9 @@ def restored(monkeypatch):
 
 @pytest.fixture
 def registry():
-  return Registry("thing", "tests.nowhere:THINGS", [Entry("one", "number one"), Entry("two")])
+  return Registry(
+    "thing", Entry, "tests.nowhere:THINGS", [Entry("one", "number one"), Entry("two")]
+  )
 
 
 def test_it_is_a_mapping_in_the_order_of_its_records(registry):
@@ -81,13 +85,96 @@ def test_another_under_a_name_is_refused(registry):
   assert added() == [(registry, Entry("three"))]
 
 
-@pytest.mark.parametrize("name", ["", "a b", "a|b", "a:b", "a,b", "a\n", None, 3])
+@pytest.mark.parametrize(
+  "name",
+  [
+    "",
+    "a b",
+    "a|b",
+    "a:b",
+    "a,b",
+    "a\n",
+    "a\x1b[2J",
+    "-x",
+    "../x",
+    "a/../x",
+    "a/b/c",
+    "\ud800",
+    None,
+    3,
+  ],
+)
 def test_a_name_that_cannot_be_one_is_refused(registry, name):
-  message = r"^name of a thing must be a word without '\|', ':' and ',', got "
+  message = r"^name of a thing must be of letters, digits, '_', '-', '\.' and '\+', .*, got "
   with pytest.raises(ValueError, match=message):
     registry.register(Entry(name))
   assert list(registry) == ["one", "two"]
   assert added() == []
+
+
+@pytest.mark.parametrize("name", ["größe", "a.b", "resnet+", "x-1", "2d", "set/28x28x1"])
+def test_a_name_may_be(registry, name):
+  registry.register(Entry(name))
+  assert registry.find(name).name == name
+
+
+def test_a_record_is_of_its_registry_and_its_fields_of_their_types(registry):
+  with pytest.raises(TypeError, match=r"^a thing must be a Entry, got 'three'$"):
+    registry.register("three")
+  with pytest.raises(TypeError, match=r"^a head must be a HeadEntry, got Entry\("):
+    HEADS.register(Entry("three"))
+  with pytest.raises(ValueError, match=r"^thing 'three': label must be str, got 3$"):
+    registry.register(Entry("three", 3))
+  assert "three" not in registry
+  assert added() == []
+
+
+@pytest.mark.parametrize(
+  ("registry", "changes", "message"),
+  [
+    (HEADS, {"entropic_scale": 0.0}, "entropic_scale must be a positive, finite number, got 0.0"),
+    (HEADS, {"entropic_scale": "10"}, "entropic_scale must be a number, got '10'"),
+    (HEADS, {"colour": "red-ish"}, "colour must be like '#56b4e9', got 'red-ish'"),
+    (HEADS, {"linen": None}, "linen must be .*Callable.*, got None"),
+    (DETECTORS, {"needs": ("foo",)}, r"needs must be .*, got \('foo',\)"),
+    (DETECTORS, {"needs": "features"}, "needs must be .*, got 'features'"),
+    (DETECTORS, {"fit_on": "nonsense"}, "fit_on must be .*, got 'nonsense'"),
+    (SPECS, {"class_names": ["a", "b"]}, r"class_names must be .*, got \['a', 'b'\]"),
+    (SPECS, {"example_shape": (8, 8, 4)}, r"image_shape must be .*, got \(8, 8, 4\)"),
+    (SPECS, {"dtype": "int16"}, "unknown dtype 'int16'; known: float32, uint8"),
+    (SPECS, {"splits": {}}, "it must have a class, a split"),
+  ],
+)
+def test_what_no_record_can_hold_is_refused(registry, changes, message):
+  entry = next(iter(registry.values()))
+  replace = entry._replace if hasattr(entry, "_replace") else partial(dataclasses.replace, entry)
+  with pytest.raises(ValueError, match=f"^{registry.kind} 'mine': {message}"):
+    registry.register(replace(name="mine", **changes))
+  assert "mine" not in registry
+
+
+@pytest.mark.parametrize(
+  ("registry", "name"), [(DETECTORS, "all"), (DETECTORS, "test"), (SPECS, "adversarial")]
+)
+def test_a_name_that_means_something_else_is_refused(registry, name):
+  entry = next(iter(registry.values()))
+  replace = entry._replace if hasattr(entry, "_replace") else partial(dataclasses.replace, entry)
+  with pytest.raises(ValueError, match=f"and not '{name}'.*, got '{name}'$"):
+    registry.register(replace(name=name))
+
+
+def test_what_was_registered_before_an_error_is_forgotten(registry):
+  registry.register(Entry("three"))
+  with pytest.raises(ValueError, match="another thing"), all_or_nothing():
+    add_all([(registry, Entry("four")), (registry, Entry("one"))])
+  assert list(registry) == ["one", "two", "three"]
+  assert added() == [(registry, Entry("three"))]
+
+
+def test_a_record_that_cannot_be_sent_is_named():
+  DETECTORS.register(DetectorEntry("mine", lambda: DETECTORS["gen"].factory(), "mine"))
+  with pytest.raises(ValueError, match=r"^detector 'mine' cannot be sent to other processes: "):
+    added()
 
 
 def test_an_unknown_name_lists_the_known_ones(registry):

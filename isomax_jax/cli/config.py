@@ -70,6 +70,8 @@ def _options_of_objective(info: StructTypeInfo) -> StructConstructorSpec | None:
     defaults = {field.name: field.default for field in dataclasses.fields(owner)}
     own = dataclasses.replace(info, type=owner, default=tyro.MISSING)
     for field in ConstructorRegistry.get_struct_spec(own).fields:
+      if field.name in {each.name for each in fields}:
+        continue  # Several objectives may have the option ``outliers``.
       text = field.helptext() if callable(field.helptext) else field.helptext or ""
       text = f"{owner.name}: {text[:1].lower()}{text[1:]}"
       kind = field.type

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from importlib import metadata
 
 from isomax_jax._files import one_line
+from isomax_jax._registry import all_or_nothing
 
 OPTION = "--import"
 GROUP = "isomax_jax"
@@ -44,8 +45,9 @@ def load_extensions(modules: Sequence[str]) -> None:
   """
   for point in metadata.entry_points(group=GROUP):
     try:
-      point.load()
-    except Exception as error:
+      with all_or_nothing():
+        point.load()
+    except (Exception, SystemExit) as error:
       package = point.dist.name if point.dist else point.value
       print(
         f"isomax-jax: the extension {point.name} of {package} is left out: {_reason(error)}",
@@ -55,10 +57,11 @@ def load_extensions(modules: Sequence[str]) -> None:
     sys.path.append(folder)
   for module in modules:
     try:
-      importlib.import_module(module)
-    except Exception as error:
+      with all_or_nothing():
+        importlib.import_module(module)
+    except (Exception, SystemExit) as error:
       raise ValueError(f"{OPTION} {module}: {_reason(error)}") from error
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
   return f"{type(error).__name__}: {one_line(error)}"

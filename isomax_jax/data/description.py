@@ -139,16 +139,16 @@ def spec_from_json(values: Any) -> DataSpec:
       constants = values["normalization"].items()
       values["normalization"] = ChannelStatistics(**{key: tuple(each) for key, each in constants})
     spec = DataSpec(**values)
-    _check(spec)
+    for name, expected in get_type_hints(DataSpec).items():
+      _checks.typed(name, getattr(spec, name), NoneType if name == "builder" else expected)
+    check_values(spec)
   except (AttributeError, KeyError, TypeError, ValueError) as error:
     raise ValueError(f"not the description of a data set: {error}") from error
   return spec
 
 
-def _check(spec: DataSpec) -> None:
-  """Raise ValueError unless a description of unknown origin is valid."""
-  for name, expected in get_type_hints(DataSpec).items():
-    _checks.typed(name, getattr(spec, name), NoneType if name == "builder" else expected)
+def check_values(spec: DataSpec) -> None:
+  """Raise ValueError unless the values of a description, whose types are right, are possible."""
   _checks.one_of("dtype", spec.dtype, ("uint8", "float32"))
   if spec.dtype == "uint8":
     *sides, channels = spec.example_shape or (0,)

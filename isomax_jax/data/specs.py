@@ -5,7 +5,7 @@ import os
 
 from isomax_jax._registry import Registry
 from isomax_jax.data import folders
-from isomax_jax.data.description import Archive, ChannelStatistics, DataSpec
+from isomax_jax.data.description import Archive, ChannelStatistics, DataSpec, check_values
 
 _CIFAR10_CLASSES = "airplane automobile bird cat deer dog frog horse ship truck"
 _CIFAR100_CLASSES = """
@@ -241,6 +241,7 @@ _GAUSSIAN_NOISE = dataclasses.replace(
 
 SPECS = Registry(
   "data set",
+  DataSpec,
   "isomax_jax.data:SPECS",
   [
     _DIGITS,
@@ -256,6 +257,8 @@ SPECS = Registry(
     _UNIFORM_NOISE,
     _GAUSSIAN_NOISE,
   ],
+  check=check_values,
+  reserved=("adversarial", "test", "validation"),
 )
 """Data sets by name; ``SPECS.register(DataSpec(...))`` adds one."""
 

@@ -57,6 +57,7 @@ _LINEAR = ("softmax",)
 
 DETECTORS = Registry(
   "detector",
+  DetectorEntry,
   "isomax_jax.detectors:DETECTORS",
   [
     DetectorEntry("maximum_probability", partial(from_logits, scores.log_odds), "MPS"),
@@ -82,6 +83,7 @@ DETECTORS = Registry(
     DetectorEntry("she", she, "SHE", ("features",), fit_on="training"),
     DetectorEntry("vim", vim, "ViM", ("features", "linear head"), _LINEAR, "training"),
   ],
+  reserved=("all", "test", "validation"),
 )  # fmt: skip
 """Detectors by name; ``DETECTORS.register(DetectorEntry(...))`` adds one."""
 

@@ -1,11 +1,13 @@
 """The registry of heads: to the rest of the library, a head is its record."""
 
+import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
 import flax.linen as nn
 
+from isomax_jax import _checks
 from isomax_jax._registry import Registry
 from isomax_jax.heads.linen import DisMaxHead, IsoMaxHead, IsoMaxPlusHead, SoftmaxHead
 
@@ -45,9 +47,16 @@ def _own(name: str, linen: type[nn.Module], *columns: Any, colour: str) -> HeadE
   return HeadEntry(name, linen, *columns, nnx=partial(_nnx, linen.__name__), colour=colour)
 
 
+def _check(entry: HeadEntry) -> None:
+  _checks.positive("entropic_scale", entry.entropic_scale)
+  if not re.fullmatch("#[0-9a-fA-F]{6}", entry.colour):
+    raise ValueError(f"colour must be like '#56b4e9', got {entry.colour!r}")
+
+
 # Okabe and Ito's colours, distinct under every common colour blindness.
 HEADS = Registry(
   "head",
+  HeadEntry,
   "isomax_jax.heads:HEADS",
   [
     _own("softmax", SoftmaxHead, "SoftMax", 1.0, "maximum_probability", colour="#7f7f7f"),
@@ -55,5 +64,6 @@ HEADS = Registry(
     _own("isomax_plus", IsoMaxPlusHead, "IsoMax+", 10.0, "max_logit", colour="#cc79a7"),
     _own("dismax", DisMaxHead, "DisMax", 10.0, "mmles", colour="#e69f00"),
   ],
+  check=_check,
 )
 """Heads by name; ``HEADS.register(HeadEntry(...))`` adds one."""

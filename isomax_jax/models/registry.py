@@ -38,6 +38,7 @@ class NetworkEntry(NamedTuple):
 
 MODELS = Registry(
   "model",
+  NetworkEntry,
   "isomax_jax.models:MODELS",
   [
     NetworkEntry("small_cnn", SmallCNN, "small CNN"),

@@ -5,6 +5,7 @@ import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from isomax_jax import _checks
 from isomax_jax._registry import Registry
 from isomax_jax.training.objectives.acet import Acet
 from isomax_jax.training.objectives.base import ObjectiveConfig
@@ -18,13 +19,24 @@ class Objectives(Registry[type[ObjectiveConfig]]):
 
   def register(self, entry: type[ObjectiveConfig]) -> None:
     """Add an objective with ``make``, whose options have defaults and are no other objective's."""
+    if not (inspect.isclass(entry) and issubclass(entry, ObjectiveConfig)):
+      raise TypeError(f"an objective must be a subclass of ObjectiveConfig, got {entry!r}")
+    for attribute in ("name", "label"):
+      if not isinstance(getattr(entry, attribute, None), str):
+        raise ValueError(f"{entry.__name__} must have a {attribute}, a string")
+    if "__dataclass_params__" not in vars(entry):
+      raise ValueError(f"objective {entry.name!r} must be a dataclass")
+    _checks.count("rows", entry.rows)
     if inspect.isabstract(entry):
       raise ValueError(f"objective {entry.name!r} must have a method make")
     for option, field in _options(entry).items():
+      if option in ("name", "label", "rows", "make"):
+        raise ValueError(f"objective {entry.name!r}: no option can have the name {option!r}")
       if field.default is dataclasses.MISSING:
         raise ValueError(f"objective {entry.name!r}: option {option!r} must have a default")
     for option, owner in _owners(self.values()).items():
-      if owner is not entry and option in _options(entry):
+      # Options of this name may be there, as the batches of either have outliers.
+      if owner is not entry and option in _options(entry) and option != "outliers":
         raise ValueError(
           f"objective {entry.name!r}: {owner.name} has an option {option!r} already; choose "
           "another name for it"
@@ -34,6 +46,7 @@ class Objectives(Registry[type[ObjectiveConfig]]):
 
 OBJECTIVES = Objectives(
   "objective",
+  type,
   "isomax_jax.training:OBJECTIVES",
   [Classification, FractionalProbability, OutlierExposure, Acet],
 )
@@ -70,7 +83,7 @@ def create_objective_config(
       f"unknown options in objective: {', '.join(unknown)}; known: {', '.join(['name', *known])}"
     )
   for option, owner in known.items():
-    if option in options and owner is not config:
+    if option in options and option not in _options(config):
       value = options.pop(option)
       if value != _options(owner)[option].default:
         raise ValueError(
@@ -80,8 +93,12 @@ def create_objective_config(
 
 
 def _owners(configs: Iterable[type[ObjectiveConfig]]) -> dict[str, type[ObjectiveConfig]]:
-  """Return the objective that each option belongs to."""
-  return {option: config for config in configs for option in _options(config)}
+  """Return the objective that each option belongs to, the first one of several."""
+  owners = {}
+  for config in configs:
+    for option in _options(config):
+      owners.setdefault(option, config)
+  return owners
 
 
 def _options(config: type[ObjectiveConfig]) -> dict[str, dataclasses.Field]:

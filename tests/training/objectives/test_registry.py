@@ -93,12 +93,50 @@ def test_an_option_without_a_default_is_refused():
 
 
 def test_an_objective_that_makes_none_is_refused():
+  @dataclasses.dataclass(frozen=True, kw_only=True)
   class Empty(ObjectiveConfig):
-    name = "empty"
+    name = label = "empty"
 
   with pytest.raises(ValueError, match=r"^objective 'empty' must have a method make$"):
     OBJECTIVES.register(Empty)
   assert "empty" not in OBJECTIVES
+
+
+def test_what_is_no_objective_is_refused():
+  class Plain(Acet):
+    name = "plain"
+    epsilon: float = 0.5
+
+  nameless = dataclasses.make_dataclass(
+    "Nameless", [], bases=(ObjectiveConfig,), frozen=True, namespace={"make": Acet.make}
+  )
+  for entry, error, message in (
+    (None, TypeError, "^an objective must be a subclass of ObjectiveConfig, got None$"),
+    ("acet", TypeError, "^an objective must be a subclass of ObjectiveConfig, got 'acet'$"),
+    (Plain, ValueError, "^objective 'plain' must be a dataclass$"),
+    (nameless, ValueError, "^Nameless must have a name, a string$"),
+    (make("mine", rows=3.0), ValueError, "^rows must be a positive integer, got 3.0$"),
+    (make("mine", label=3.0), ValueError, "^Mine must have a label, a string$"),
+  ):
+    with pytest.raises(error, match=message):
+      OBJECTIVES.register(entry)
+  assert len(OBJECTIVES) == 4
+
+
+def test_several_may_learn_from_outliers():
+  mine = dataclasses.make_dataclass(
+    "Mine", [("outliers", str | None, dataclasses.field(default=None))], bases=(ObjectiveConfig,),
+    frozen=True, kw_only=True, namespace={"name": "mine", "label": "mine", "make": Acet.make},
+  )  # fmt: skip
+  OBJECTIVES.register(mine)
+  for name in ("mine", "outlier_exposure"):
+    config = TrainConfig(objective=create_objective_config(name, {"outliers": "letters"}))
+    assert config.objective.outliers == "letters"
+    assert from_json(to_json(config)) == config
+  with pytest.raises(
+    ValueError, match=r"objective\.outliers is an option of outlier_exposure, got "
+  ):
+    create_objective_config("acet", {"outliers": "letters"})
 
 
 def test_another_of_the_same_name_is_refused():
