@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from isomax_jax import scores
-from isomax_jax.training.objectives.base import Network, Objective
+from isomax_jax.training.objectives.base import Losses, Network, Objective
 from isomax_jax.training.state import TrainState
 from isomax_jax.typing import Batch, Outputs
 
@@ -60,6 +60,7 @@ def train_step(
 
     def mean_loss(params):
       losses = objective(_bind(state, params, batch_stats), key, part)
+      _check_losses(losses)
       return jnp.mean(losses.values), losses
 
     (loss, losses), gradient = jax.value_and_grad(mean_loss, has_aux=True)(state.params)
@@ -77,6 +78,18 @@ def train_step(
   if axis_name is not None:
     gradient, metrics = lax.pmean((gradient, metrics), axis_name)
   return state.apply_gradients(grads=gradient, batch_stats=batch_stats), metrics
+
+
+def _check_losses(losses: Any) -> None:
+  """Raise unless an objective returned what means can be taken of."""
+  if not isinstance(losses, Losses):
+    raise TypeError(f"an objective must return Losses, got {type(losses).__name__}")
+  values, logits, labels = (jnp.shape(each) for each in losses[:3])
+  if len(values) != 1 or len(logits) != 2 or labels != logits[:1]:
+    raise ValueError(
+      "an objective must return values [examples], logits [labelled, classes] and labels "
+      f"[labelled], got shapes {values}, {logits} and {labels}"
+    )
 
 
 def _accumulate(take_part: Callable, state: TrainState, batch: Batch, parts: int) -> Any:

@@ -3,6 +3,7 @@ import dataclasses
 import errno
 import json
 import logging
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from isomax_jax.runs.known_set import find_known_set
 from isomax_jax.training import (
   OBJECTIVES,
   Acet,
+  Classification,
   DataConfig,
   FractionalProbability,
   ModelConfig,
@@ -158,6 +160,28 @@ def test_the_best_network_is_what_the_run_ends_with(tmp_path, digits_dir, monkey
   assert {record.checkpoint for record in run.records} == {"best on validation"}
   scores = run.scores["entropic_score|validation"]
   assert 0.95 <= np.mean(scores >= run.decision["threshold"]) < 1
+  # As if it had been killed before its last checkpoint: the best one is what it has got to.
+  (*_, last) = sorted((tmp_path / "run/checkpoints").iterdir(), key=lambda path: int(path.name))
+  shutil.rmtree(last)
+  assert load(tmp_path / "run").epochs == pytest.approx(2, abs=0.25)
+
+
+def test_an_option_that_is_not_read_back_is_refused_before_anything_is_written(
+  tmp_path, digits_dir, monkeypatch
+):
+  @dataclasses.dataclass(frozen=True, kw_only=True)
+  class Nested(Classification):
+    name = label = "nested"
+    shape: tuple[tuple[float, ...], ...] = ((1.0, 2.0),)
+
+  monkeypatch.setitem(OBJECTIVES._entries, "nested", Nested)
+  for objective, message in (
+    (Nested(), "^config cannot be kept in config.json: .*shape must be tuple"),
+    (Acet(epsilon=0.1, steps=np.int64(5)), "^config cannot be kept in config.json: .*int64"),
+  ):
+    with pytest.raises(ValueError, match=message):
+      train(TrainConfig(objective=objective), tmp_path / "new", data_dir=digits_dir)
+  assert not (tmp_path / "new").exists()
 
 
 def test_the_best_network_needs_validation_images():

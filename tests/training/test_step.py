@@ -1,12 +1,15 @@
+from functools import partial
+
 import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 
 from isomax_jax.heads import IsoMaxHead
-from isomax_jax.training import create_state
+from isomax_jax.training import classification, create_state, train_step
 from isomax_jax.typing import Batch, Outputs
 from tests.training.tiny import CLASSES, SHAPE, prepare
 
@@ -65,6 +68,28 @@ def test_a_label_out_of_range_makes_the_loss_nan(examples, make_step, make_state
   batch = batch_of(examples)
   batch = batch._replace(labels=batch.labels.at[0].set(CLASSES))
   assert np.isnan(jax.jit(make_step())(make_state(), batch, jax.random.key(0))[1]["loss"])
+
+
+@pytest.mark.parametrize(
+  ("change", "error", "message"),
+  [
+    (tuple, TypeError, "an objective must return Losses, got tuple"),
+    (
+      lambda losses: losses._replace(values=losses.values.mean()),
+      ValueError,
+      "got shapes \\(\\), ",
+    ),
+    (lambda losses: losses._replace(labels=losses.labels[:, None]), ValueError, "and \\(8, 1\\)"),
+    (lambda losses: losses._replace(labels=losses.labels[:1]), ValueError, "and \\(1,\\)"),
+    (lambda losses: losses._replace(logits=losses.logits[0]), ValueError, "got shapes "),
+  ],
+)
+def test_what_an_objective_returns_is_checked(examples, make_state, change, error, message):
+  right = classification(prepare, entropic_scale=10.0)
+  batch = jax.tree.map(lambda rows: rows[:8], batch_of(examples))
+  wrong = lambda *arguments: change(right(*arguments))  # noqa: E731
+  with pytest.raises(error, match=message):
+    jax.jit(partial(train_step, objective=wrong))(make_state(), batch, jax.random.key(0))
 
 
 class Plain(nn.Module):
