@@ -100,6 +100,9 @@ def _report(program: str, error: Exception) -> int:
   if isinstance(error, Interrupted):
     return _fail(program, f"{error}; everything is saved", 128 + error.signal)
   message = printable(" ".join(str(error).split()))[:_LONGEST_MESSAGE] or "failed"
+  # Of one line are notes of the library; JAX's have several.
+  for note in [each for each in getattr(error, "__notes__", []) if "\n" not in each]:
+    message += f", {note}"
   if not isinstance(error, (ValueError, OSError, FloatingPointError)):
     message = f"{type(error).__name__}: {message} (this may be a bug; --debug shows where)"
   return _fail(program, message, 1)

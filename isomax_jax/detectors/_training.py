@@ -9,7 +9,7 @@ from isomax_jax.detectors.base import Batches
 
 
 class TrainingBatch(NamedTuple):
-  """A batch of training data.
+  """A batch of training data, which a fit may change.
 
   Attributes:
     features: The head's input, shape ``[batch, features]``, float64.
@@ -45,9 +45,9 @@ def training_batches(batches: Batches, *, detector: str) -> Iterator[TrainingBat
   examples = 0
   for _, labels, outputs in batches:
     batch = TrainingBatch(
-      np.asarray(outputs.features).astype(np.float64),
-      np.asarray(outputs.logits).astype(np.float64),
-      np.asarray(labels),
+      np.array(outputs.features, np.float64),
+      np.array(outputs.logits, np.float64),
+      np.array(labels),
     )
     check_finite("features", batch.features, detector=detector)
     check_finite("logits", batch.logits, detector=detector)

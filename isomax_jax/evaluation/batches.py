@@ -44,7 +44,8 @@ class FitBatches:
     for positions in self._positions:
       images, labels = self._examples.read(positions)
       outputs = jax.tree.map(lambda kept, at=positions: kept[at], self._outputs)
-      yield np.asarray(to_pixels(images)), labels, outputs
+      # Copies, so that no fit can change what the next one is given.
+      yield jax.tree.map(np.array, (to_pixels(images), labels, outputs))
 
   def _forward(self) -> Outputs:
     kept = None

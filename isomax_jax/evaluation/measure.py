@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 
-from isomax_jax import metrics
+from isomax_jax import _checks, metrics
 from isomax_jax.detectors import DETECTORS, Batches, Classifier, Detector
 from isomax_jax.evaluation.predict import forward, predict, to_pixels
 from isomax_jax.typing import Outputs, Scores
@@ -112,8 +112,8 @@ def measure(
 
   Raises:
     TypeError: If images are neither uint8 nor floating, or batches can be iterated only once.
-    ValueError: If a detector's scores are NaN or not one an image, or a name is one of the known
-      set's own or holds a ``"|"``.
+    ValueError: If a detector's scores are NaN or not one an image, the temperature is not positive,
+      or a name is one of the known set's own or holds a ``"|"``.
 
   Example:
     >>> from isomax_jax.detectors import create_detector
@@ -128,6 +128,8 @@ def measure(
   for name in (*unknown, *detectors):
     if name in (TEST, VALIDATION) or "|" in name:
       raise ValueError(f"{name!r} can be the name of no unknown set and no detector")
+  if temperature is not None:
+    _checks.positive("temperature", temperature)
   for name, batches in (("training", training), ("held_out", held_out)):
     if isinstance(batches, Iterator):
       raise TypeError(
@@ -203,6 +205,9 @@ def fit_detectors(
       fitted[name] = Fitted(detector, detector.fit(classifier, batches))
     except ValueError as error:
       refused[name] = error
+    except Exception as error:
+      error.add_note(f"in the fit of {name}")
+      raise
   return fitted, refused
 
 
@@ -232,13 +237,15 @@ def score_sets(
   """
   scores = {}
   for name, fitted in detectors.items():
-    score = make_score(fitted.detector)
+    score = make_score(fitted.detector, name=name)
     for set_name, scored in sets.items():
       report(f"scoring {set_name} with {name}")
       inputs = (scored.images, scored.outputs)
-      values = predict(score, (fitted.params, classifier), inputs, batch_size=batch_size)
-      if values.shape != (len(values),):
-        raise ValueError(f"{name} must give one score an image, got shape {values.shape}")
+      try:
+        values = predict(score, (fitted.params, classifier), inputs, batch_size=batch_size)
+      except Exception as error:
+        error.add_note(f"in the score of {name}")
+        raise
       if np.isnan(values).any():
         count = np.isnan(values).sum()
         raise ValueError(f"{name} gave NaN for {count} of the {len(values)} images of {set_name}")
@@ -246,7 +253,7 @@ def score_sets(
   return scores
 
 
-def make_score(detector: Detector) -> Callable[[Any, Any], Scores]:
+def make_score(detector: Detector, *, name: str = "the detector") -> Callable[[Any, Any], Scores]:
   """Make the jitted function that :func:`isomax_jax.evaluation.predict.predict` takes.
 
   Returns:
@@ -266,7 +273,13 @@ def make_score(detector: Detector) -> Callable[[Any, Any], Scores]:
   def score(constants, inputs):
     params, classifier = constants
     images, outputs = inputs
-    return detector.score(params, classifier, to_pixels(images), outputs)
+    scores = jnp.asarray(detector.score(params, classifier, to_pixels(images), outputs))
+    if scores.shape != images.shape[:1] or jnp.issubdtype(scores.dtype, jnp.complexfloating):
+      raise ValueError(
+        f"{name} must give a real score for each of {len(images)} images, got shape "
+        f"{scores.shape}, dtype {scores.dtype}"
+      )
+    return scores
 
   return score
 

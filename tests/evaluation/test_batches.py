@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from isomax_jax import data
+from isomax_jax.detectors.toolkit import training_batches
 from isomax_jax.evaluation.batches import FitBatches
 from isomax_jax.evaluation.measure import pass_through
 from isomax_jax.evaluation.predict import forward
@@ -25,6 +26,21 @@ def test_batches_are_the_examples_with_their_outputs(classifier, digits_dir, rea
   np.testing.assert_array_equal(labels, examples.labels)
   whole = pass_through(classifier, examples).outputs
   chex.assert_trees_all_close(outputs, whole, rtol=1e-5, atol=1e-5)
+
+
+def test_what_a_fit_changes_no_other_one_is_given(classifier, digits_dir):
+  batches = FitBatches(
+    classifier, data.load("mnist_5k", "test", classes=(0, 3), data_dir=digits_dir)
+  )
+  before = list(batches)
+  for batch in batches:
+    for array in jax.tree.leaves(batch):
+      array[...] = 0
+  chex.assert_trees_all_equal(list(batches), before)
+  for batch in training_batches(batches, detector="mine"):
+    for array in batch:
+      array[...] = 0
+  chex.assert_trees_all_equal(list(batches), before)
 
 
 def test_images_go_through_the_network_once(classifier, digits_dir, monkeypatch):

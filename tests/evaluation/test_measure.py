@@ -186,10 +186,27 @@ def test_batches_that_can_be_iterated_once_are_refused(name):
     measure(identity(), points(0, 3), {}, {}, **{name: (batch for batch in [])})
 
 
-def test_a_score_of_another_shape_names_the_detector():
-  wrong = Detector(fit=None, score=lambda params, classifier, images, outputs: outputs.logits)
-  with pytest.raises(ValueError, match=r"^mine must give one score an image, got shape \(3, 2\)$"):
-    measure(identity(), points(0, 3), {}, {"mine": Fitted(wrong)})
+@pytest.mark.parametrize(
+  ("score", "got"),
+  [
+    (lambda outputs: outputs.logits, r"\(256, 2\), dtype float32"),
+    (lambda outputs: outputs.logits[:100, 0], r"\(100,\), dtype float32"),
+    (lambda outputs: jnp.tile(outputs.logits[:, 0], 2), r"\(512,\), dtype float32"),
+    (lambda outputs: jnp.max(outputs.logits), r"\(\), dtype float32"),
+    (lambda outputs: outputs.logits[:, 0] * 1j, r"\(256,\), dtype complex64"),
+  ],
+)
+def test_what_is_no_score_of_each_image_names_the_detector(score, got):
+  wrong = Detector(fit=None, score=lambda params, classifier, images, outputs: score(outputs))
+  message = f"^mine must give a real score for each of 256 images, got shape {got}"
+  with pytest.raises(ValueError, match=message):
+    measure(identity(), points(0, 300), {}, {"mine": Fitted(wrong)})
+
+
+@pytest.mark.parametrize("temperature", [-1.0, 0.0, np.nan, np.array([1.0, 2.0])])
+def test_a_temperature_is_positive(temperature):
+  with pytest.raises(ValueError, match=r"^temperature must be a positive, finite number, got "):
+    measure(identity(), points(0, 3), {}, {}, temperature=temperature)
 
 
 def test_a_fitted_detector_is_taken_as_it_is():
