@@ -9,5 +9,6 @@ from isomax_jax.reporting.records import Summary as Summary
 from isomax_jax.reporting.records import append_records as append_records
 from isomax_jax.reporting.records import read_records as read_records
 from isomax_jax.reporting.records import summarize as summarize
+from isomax_jax.reporting.records import write_records as write_records
 from isomax_jax.reporting.results import Results as Results
 from isomax_jax.reporting.results import read_results as read_results

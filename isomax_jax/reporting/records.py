@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import json
 import math
 import os
 import statistics
@@ -9,7 +10,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from isomax_jax._files import append_json_lines, naming, read_json_lines
+from isomax_jax._files import append_json_lines, naming, read_json_lines, write_atomically
 from isomax_jax.detectors import DETECTORS
 from isomax_jax.heads import HEADS
 from isomax_jax.training import OBJECTIVES
@@ -139,6 +140,26 @@ def network_name(head: str, objective: str = "classification") -> str:
 def method_name(head: str, detector: str, objective: str = "classification") -> str:
   """Name a head, its objective and a detector for tables and figures: ``"IsoMax+ES"``."""
   return f"{network_name(head, objective)}+{DETECTORS.label(detector)}"
+
+
+def write_records(path: str | os.PathLike[str], records: Iterable[Record]) -> None:
+  """Write records into a file, in place of what it held; no other process sees a part of them.
+
+  Args:
+    path: The file; made, with its parent, where there is none.
+    records: What to write.
+
+  Example:
+    >>> import pathlib, tempfile
+    >>> with tempfile.TemporaryDirectory() as directory:
+    ...   path = pathlib.Path(directory, "records.jsonl")
+    ...   write_records(path, [])
+    ...   read_records(path)
+    []
+  """
+  lines = [json.dumps(dataclasses.asdict(record), ensure_ascii=False) + "\n" for record in records]
+  Path(path).parent.mkdir(parents=True, exist_ok=True)
+  write_atomically(Path(path), "".join(lines).encode())
 
 
 def append_records(path: str | os.PathLike[str], records: Iterable[Record]) -> None:

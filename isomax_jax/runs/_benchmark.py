@@ -13,7 +13,7 @@ from isomax_jax.detectors import DETECTORS, create_detector
 from isomax_jax.evaluation.measure import TEST, VALIDATION, Fitted, Measurement
 from isomax_jax.evaluation.timing import relative_times
 from isomax_jax.evaluation.tuning import ADVERSARIAL, GRIDS
-from isomax_jax.reporting import Record, append_records
+from isomax_jax.reporting import Record, write_records
 from isomax_jax.runs._evaluate import Tuning, find_out_sets, make_records, measure_run
 from isomax_jax.runs._load import Run, load
 
@@ -85,6 +85,9 @@ def benchmark(
   created = {name: create_detector(name) for name in names}
   run = load(run_dir)
   out_sets = find_out_sets(run, data_dir=data_dir) if out_sets is None else out_sets
+  for argument, values in (("detectors", names), ("out_sets", out_sets)):
+    if not values:
+      raise ValueError(f"{argument} must name one or more, got none")
   if near is None:
     near = [name for name in out_sets if _is_near(run.known.reference, name)]
   for name in near:
@@ -109,12 +112,12 @@ def benchmark(
   timed = measured.sets[TEST].images[:_TIMED_IMAGES]
   records += time_records(run, measured.detectors, timed, experiment=experiment, report=report)
   folder = run_dir / BENCHMARK
+  (folder / "records.jsonl").unlink(missing_ok=True)  # Of other scores than are written next.
   write_arrays(folder / "scores.npz", measured.scores)
   scores = {k: v for k, v in measured.scores.items() if not k.endswith(f"|{VALIDATION}")}
   save_figure(detector_figures.roc_curves(scores), folder / "roc.png")
   save_figure(detector_figures.score_histograms(scores), folder / "scores.png")
-  (folder / "records.jsonl").unlink(missing_ok=True)
-  append_records(folder / "records.jsonl", records)
+  write_records(folder / "records.jsonl", records)
   return Benchmark(records, tuple(near), measured.refused)
 
 

@@ -28,7 +28,7 @@ from isomax_jax.evaluation.measure import (
 )
 from isomax_jax.evaluation.tuning import ADVERSARIAL, GRIDS, adversarial_examples, tune
 from isomax_jax.heads import HEADS
-from isomax_jax.reporting import Record, append_records
+from isomax_jax.reporting import Record, write_records
 from isomax_jax.runs._load import Run, load
 from isomax_jax.runs.environment import environment
 from isomax_jax.runs.known_set import Split
@@ -76,6 +76,7 @@ def evaluate(
     data_dir=data_dir,
   )
   own = HEADS[run.config.model.head].detector
+  (run_dir / "records.jsonl").unlink(missing_ok=True)  # Of other scores than are written next.
   write_arrays(run_dir / "scores.npz", measured.scores)
   write_arrays(run_dir / "examples.npz", _extremes(measured, own))
   calibration = run_dir / "calibration.json"
@@ -84,8 +85,7 @@ def evaluate(
     _, labels, outputs = measured.sets[TEST]
     found = measure_calibration(outputs.logits, labels, temperature=temperature)
     write_atomically(calibration, (json.dumps(calibration_to_json(found)) + "\n").encode())
-  (run_dir / "records.jsonl").unlink(missing_ok=True)
-  append_records(run_dir / "records.jsonl", records)
+  write_records(run_dir / "records.jsonl", records)
   return records
 
 
@@ -156,6 +156,8 @@ def measure_run(
     >>> measured.scores["entropic_score|letters"].shape  # doctest: +SKIP
     (630,)
   """
+  if isinstance(out_sets, str):
+    raise TypeError(f"out_sets must be a sequence of references, got {out_sets!r} alone")
   started = time.perf_counter()
   if detectors is None:
     free = {name for name, entry in DETECTORS.items() if entry.is_free}

@@ -31,7 +31,7 @@ class Run(NamedTuple):
     decision: Detector, threshold, temperature and class names, as in ``decision.json``; None where
       the run has none.
     checkpoint: Rule that chose the checkpoint, as in records.
-    epochs: Epochs of training; of one that has not ended, those before the checkpoint.
+    epochs: Epochs of training; of one that has not ended, those before the last checkpoint.
   """
 
   config: TrainConfig
@@ -80,6 +80,7 @@ def load(run_dir: str | os.PathLike[str], *, epoch: float | None = None) -> Run:
     if step is None:
       raise ValueError(f"{run_dir} has no checkpoint yet: train it first")
     variables = jax.device_put(checkpoints.restore_variables(shapes, step=step))
+    last = checkpoints.latest_step()
   return Run(
     config=config,
     known=known,
@@ -87,7 +88,7 @@ def load(run_dir: str | os.PathLike[str], *, epoch: float | None = None) -> Run:
     variables=variables,
     decision=read_decision(run_dir / DECISION) if (run_dir / DECISION).exists() else None,
     checkpoint=rule,
-    epochs=_epochs(config, run_dir, step) if rule == "last" else config.optim.epochs,
+    epochs=_epochs(config, run_dir, last),
   )
 
 
@@ -104,7 +105,7 @@ def _step_of(epoch: float, run_dir: Path, checkpoints: Checkpoints) -> int:
     raise ValueError(f"{run_dir} has no metrics.jsonl that says which step ended an epoch")
   steps = checkpoints.steps()
   nearest = min(steps, key=lambda step: abs(step - epoch * per_epoch), default=None)
-  if nearest is None or abs(nearest / per_epoch - epoch) > 0.25:
+  if nearest is None or not abs(nearest / per_epoch - epoch) <= 0.25:  # NaN is no epoch either.
     kept = ", ".join(f"{step / per_epoch:.4g}" for step in steps) or "none"
     raise ValueError(f"{run_dir} has no checkpoint of epoch {epoch:g}; kept are: {kept}")
   return nearest

@@ -67,8 +67,8 @@ class KnownSet(NamedTuple):
     name, classes = self.reference
     test = data.load(name, "test", classes=classes, data_dir=data_dir)
     count = len(test.labels)
-    if held_out and held_out >= count:
-      raise ValueError(f"held_out must be below the {count} test images, got {held_out}")
+    if not 0 <= held_out < count:
+      raise ValueError(f"held_out must be 0 or more, below the {count} test images, got {held_out}")
     is_held = np.zeros(count, bool)
     is_held[np.random.default_rng(seed).permutation(count)[:held_out]] = True
     return test.take(~is_held), test.take(is_held)

@@ -67,7 +67,7 @@ def run_jobs(
 def train_seeds(
   config: TrainConfig,
   seeds: Sequence[int],
-  workdir: Path,
+  workdir: str | os.PathLike[str],
   *,
   data_dir: str | os.PathLike[str] | None = None,
   fresh: bool = False,
@@ -97,7 +97,7 @@ def train_seeds(
   if len(set(seeds)) < len(seeds):
     raise ValueError(f"seeds must differ, got {', '.join(map(str, seeds))}")
   jobs = [Job(f"seed{seed}", dataclasses.replace(config, seed=seed)) for seed in seeds]
-  run = partial(train_job, workdir=workdir, data_dir=data_dir, fresh=fresh)
+  run = partial(train_job, workdir=Path(workdir), data_dir=data_dir, fresh=fresh)
   return run_jobs(run, jobs, report=report)
 
 

@@ -27,6 +27,8 @@ def test_the_network_of_an_epoch_is_that_of_its_checkpoint(tmp_path, digits_dir)
   assert np.any(second != third)
   with pytest.raises(ValueError, match=r"no checkpoint of epoch 1; kept are: 2\.133, 3\.2, 4\.053"):
     load(tmp_path, epoch=1)
+  with pytest.raises(ValueError, match="no checkpoint of epoch nan; kept are: "):
+    load(tmp_path, epoch=float("nan"))
   # What is measured of a training that has not ended is not what its config asks for.
   assert load(tmp_path).epochs == 4
   shutil.rmtree(tmp_path / "checkpoints" / "19")
