@@ -10,14 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from isomax_jax import _checks, data
-from isomax_jax._files import (
-  is_temporary,
-  naming,
-  one_line,
-  read_json,
-  read_json_lines,
-  write_atomically,
-)
+from isomax_jax._files import is_temporary, naming, read_json, read_json_lines, write_atomically
 from isomax_jax.runs.environment import environment
 from isomax_jax.training import TrainConfig, differences, from_json, to_json
 from isomax_jax.training.checkpoints import check_directory
@@ -67,10 +60,8 @@ def open_directory(
 
 def _check_kept(config: TrainConfig) -> None:
   """Raise ValueError unless a config is read back as it is written."""
-  try:
+  with naming(f"config cannot be kept in {CONFIG}"):
     kept = from_json(json.loads(json_bytes(to_json(config))))
-  except Exception as error:
-    raise ValueError(f"config cannot be kept in {CONFIG}: {one_line(error)}") from error
   if kept != config:
     different = "; ".join(differences(config, kept))
     raise ValueError(f"config would be read back from {CONFIG} as another one ({different})")
