@@ -19,7 +19,7 @@ _COMMANDS = (
 
 # What a command may miss, by the extra that brings it.
 _PACKAGES_OF_EXTRA = {
-  "train": "tyro rich orbax tensorflow_datasets array_record PIL scipy grain",
+  "train": "tyro rich orbax tensorflow_datasets array_record PIL scipy grain filelock",
   "tpu-aot": "libtpu",
   "plots": "matplotlib",
   "quickstart": "mlxtend sklearn",
