@@ -8,7 +8,6 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, TypeVar, get_type_hints
 
 from isomax_jax import _checks
-from isomax_jax._files import one_line
 
 E = TypeVar("E")
 
@@ -126,7 +125,7 @@ def added() -> list[tuple[Registry, Any]]:
     except Exception as error:
       raise ValueError(
         f"{registry.kind} {entry.name!r} cannot be sent to other processes: define its functions "
-        f"and classes at the top level of a module ({one_line(error)})"
+        f"and classes at the top level of a module ({' '.join(str(error).split())})"
       ) from error
   return list(_ADDED)
 

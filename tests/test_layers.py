@@ -21,7 +21,7 @@ ALLOWED = {
   "typing": set(),
   "_arrays": set(),
   "_checks": set(),
-  "_registry": set(),
+  "_registry": {"_checks"},
   "_files": set(),
   "_devices": set(),
   "losses": BASE - {"_registry"},
@@ -37,7 +37,7 @@ ALLOWED = {
   "reporting": BASE - {"_registry"}
   | {"_files", "evaluation", "heads", "detectors", "training", "metrics", "scores"},
   "runs": LIBRARY | {"_devices", "_files", "_version"},
-  "cli": LIBRARY - BASE | {"_files", "runs"},
+  "cli": LIBRARY - BASE | {"_files", "_registry", "runs"},
 }
 
 # The only third-party packages of the base install's parts.
