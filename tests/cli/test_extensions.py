@@ -9,7 +9,7 @@ import pytest
 from isomax_jax import _registry
 from isomax_jax.cli import extensions, main
 from isomax_jax.cli.extensions import load_extensions, split_imports
-from isomax_jax.detectors import DETECTORS
+from isomax_jax.detectors import DETECTORS, DetectorEntry
 
 SOURCE = """
 from isomax_jax.detectors import DETECTORS, DetectorEntry
@@ -91,6 +91,7 @@ BROKEN = {
   "missing": (None, "ModuleNotFoundError: No module named 'extension_of_missing'"),
   "raising": ("raise RuntimeError('two\\n  lines')", "RuntimeError: two lines"),
   "wrong": ("def f(:", "SyntaxError: invalid syntax"),
+  "exiting": ("raise SystemExit(0)", "SystemExit: 0"),
   "taken": (SOURCE.format(name="gen").replace("mine", "other"), "ValueError: another detector has"),
 }
 
@@ -136,6 +137,17 @@ def test_a_broken_entry_point_is_said_and_passed_over(monkeypatch, capsys):
     "isomax-jax: the extension first of a-package is left out: ImportError: no such library",
     "isomax-jax: the extension third of third.module is left out: ImportError: no such library",
   ]
+
+
+def test_a_broken_entry_point_leaves_nothing_behind(monkeypatch):
+  def broken():
+    DETECTORS.register(DetectorEntry("half", DETECTORS["gen"].factory, "half"))
+    raise SystemExit(0)
+
+  monkeypatch.setattr(metadata, "entry_points", lambda **_: [point("half", broken)])
+  load_extensions([])
+  assert "half" not in DETECTORS
+  assert _registry.added() == []
 
 
 def test_a_command_goes_on_without_a_broken_entry_point(monkeypatch, capsys, tmp_path):
