@@ -75,9 +75,11 @@ class Registry(Mapping[str, E]):
     return getattr(self._entries.get(name), "label", name)
 
   def register(self, entry: E) -> None:
-    """Add a record, or raise ValueError if another one has its name or it cannot be a name.
+    """Add a record; the same one again, as of a module that is run twice, changes nothing.
 
-    The same record again, as of a module that is run twice, changes nothing.
+    Raises:
+      TypeError: If it is a record of something else.
+      ValueError: If another one has its name, or its name or a value is not possible.
     """
     if not isinstance(entry, self._record):
       raise TypeError(f"a {self.kind} must be a {self._record.__name__}, got {entry!r}")
