@@ -35,7 +35,7 @@ def quickstart(
     fresh: Train anew what has been trained before.
     data_dir: Where sets are kept. None: $TFDS_DATA_DIR, else ~/tensorflow_datasets.
   """
-  from isomax_jax.cli.progress import Bars
+  from isomax_jax.cli.progress import ProgressLines
   from isomax_jax.reporting import figures
   from isomax_jax.reporting.report import write_report
   from isomax_jax.reporting.results import read_results
@@ -45,14 +45,14 @@ def quickstart(
   jobs = job.make_jobs(seeds=seeds, quick=quick)
   screen = console()
   screen.print(_protocol(len(jobs), quick=quick), highlight=False)
-  with Bars() as bars:
+  with ProgressLines() as lines:
     records = job.run_jobs(
       jobs,
       workdir,
       experiment="quickstart_quick" if quick else "quickstart",
       data_dir=data_dir,
       fresh=fresh,
-      report=bars.show,
+      report=lines.show,
     )
   known_sets = list(dict.fromkeys(record.in_set for record in records))
   for known_set in known_sets if len(jobs) > len(job.HEADS) else ():
