@@ -8,7 +8,7 @@ from pathlib import Path
 
 import tyro
 
-from isomax_jax.cli._tables import console, results_table
+from isomax_jax.cli._tables import console, results_table, show
 from isomax_jax.reporting import Record
 
 _DETECTORS = ("maximum_probability", "entropic_score")
@@ -57,9 +57,9 @@ def quickstart(
   known_sets = list(dict.fromkeys(record.in_set for record in records))
   for known_set in known_sets if len(jobs) > len(job.HEADS) else ():
     of_split = [record for record in records if record.in_set == known_set]
-    screen.print(results_table(of_split, title=f"known: {known_set}", detectors=_DETECTORS))
+    show(screen, results_table(of_split, title=f"known: {known_set}", detectors=_DETECTORS))
   title = f"mean ± standard deviation over {len(jobs) // len(job.HEADS)} runs of each head"
-  screen.print(results_table(records, title=title, detectors=_DETECTORS))
+  show(screen, results_table(records, title=title, detectors=_DETECTORS))
   screen.print(_paired(records), highlight=False)
 
   run_dirs = [workdir / each.name for each in jobs]

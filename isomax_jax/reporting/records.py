@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from isomax_jax._files import append_json_lines, naming, read_json_lines, write_atomically
 from isomax_jax.detectors import DETECTORS
 from isomax_jax.heads import HEADS
+from isomax_jax.reporting.numbers import mean_text
 from isomax_jax.training import OBJECTIVES
 
 METRIC_LABELS = {
@@ -233,8 +234,7 @@ class Summary(NamedTuple):
 
   def text(self, *, factor: float = 100, digits: int = 1) -> str:
     """Return mean ± standard deviation, by default in percent; of a single value, the mean."""
-    mean, std = (f"{factor * value:.{digits}f}" for value in (self.mean, self.std))
-    return f"{mean} ± {std}" if self.n > 1 else mean
+    return mean_text(self.mean, self.std, factor=factor, digits=digits)
 
 
 # Fields that distinguish two measurements; the others say how one came about.

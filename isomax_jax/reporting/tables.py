@@ -1,10 +1,13 @@
-"""HTML tables of records: a row a method, a column a metric, under the name of each group."""
+"""A table as a value, which terminal, page and Markdown each draw in their own way; and of records.
 
-import collections
-from collections.abc import Iterable, Sequence
+A table of records has a row a method and a column a metric, under the name of each unknown set.
+"""
+
+import dataclasses
+from collections.abc import Collection, Iterable, Sequence
+from typing import NamedTuple
 
 from isomax_jax.detectors import DETECTORS
-from isomax_jax.reporting import _html
 from isomax_jax.reporting._groups import position, unique
 from isomax_jax.reporting.records import (
   DETECTION,
@@ -17,41 +20,127 @@ from isomax_jax.reporting.records import (
 )
 
 CLASSIFICATION = ("accuracy", "negative_log_likelihood", "expected_calibration_error")
+"""The metrics of the known set in the order of tables."""
 _LOWER_IS_BETTER = ("fpr_at_tpr",)
-# Fields of records that distinguish the rows of a table.
-_Method = collections.namedtuple(
-  "_Method",
-  "experiment model head objective outliers entropic_scale epochs checkpoint known detector",
-)
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+  """Column of a table.
+
+  Attributes:
+    name: What stands above it.
+    group: Name of the group of neighbouring columns that it belongs to, or empty.
+    is_text: Whether its cells are words, on the left, and not numbers, on the right.
+  """
+
+  name: str
+  group: str = ""
+  is_text: bool = False
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Table:
+  """A table of text.
+
+  Attributes:
+    columns: The columns, of which the first holds the names of the rows.
+    rows: Cells of each row; a row that has its name alone heads the rows below it.
+    title: What stands above the table, or empty.
+    best: Row and column of each cell that is the best of its column.
+    notes: Lines below the table.
+
+  Raises:
+    ValueError: If a row has neither one cell nor one in each column.
+
+  Example:
+    >>> Table(columns=[Column("method"), Column("AUROC")], rows=[["IsoMax+ES", "98.0", "97.0"]])
+    Traceback (most recent call last):
+    ValueError: rows must have 1 or 2 cells, got 3 in that of 'IsoMax+ES'
+  """
+
+  columns: Sequence[Column]
+  rows: Sequence[Sequence[str]]
+  title: str = ""
+  best: Collection[tuple[int, int]] = ()
+  notes: Sequence[str] = ()
+
+  def __post_init__(self) -> None:
+    for row in self.rows:
+      if len(row) not in (1, len(self.columns)):
+        expected, got = f"1 or {len(self.columns)}", f"{len(row)} in that of {row[0]!r}"
+        raise ValueError(f"rows must have {expected} cells, got {got}")
+
+  @property
+  def groups(self) -> list[tuple[str, list[int]]]:
+    """Name and columns of each group; a column that is in none is by itself, under no name."""
+    groups: list[tuple[str, list[int]]] = []
+    for number, column in enumerate(self.columns):
+      if column.group and groups and groups[-1][0] == column.group:
+        groups[-1][1].append(number)
+      else:
+        groups.append((column.group, [number]))
+    return groups
+
+
+class _Method(NamedTuple):
+  """Fields of records that distinguish the rows of a table."""
+
+  experiment: str
+  model: str
+  head: str
+  objective: str
+  outliers: str | None
+  entropic_scale: float
+  epochs: float
+  checkpoint: str
+  known: str
+  detector: str | None
+
 
 Groups = Sequence[tuple[str, Sequence[Record]]]
 """Names and records; an empty name gets no line in a table."""
 
 
-def overview(groups: Groups) -> str:
-  """Return the table of accuracy and, for each unknown set, the two metrics that matter most."""
-  unknowns = unknown_sets(groups)
-  columns = [(None, "accuracy")]
-  columns += [(unknown, metric) for unknown in unknowns for metric in DETECTION[:2]]
-  return metrics_table(groups, columns, spans=[("", 2), *((unknown, 2) for unknown in unknowns)])
+def overview(
+  groups: Groups,
+  *,
+  metrics: Sequence[str] = DETECTION[:2],
+  title: str = "",
+  names: str = "",
+  counted: bool = True,
+) -> Table:
+  """Return the table of accuracy and of a few metrics of each unknown set.
+
+  Args:
+    groups: Groups of rows.
+    metrics: The metrics, by default the two that matter most.
+    title: Title of the table.
+    names: What stands above the names of the rows.
+    counted: Whether a row says how many runs it is a mean of, where there are several.
+  """
+  columns = [(None, "accuracy"), *((u, metric) for u in unknown_sets(groups) for metric in metrics)]
+  return metrics_table(groups, columns, title=title, names=names, counted=counted)
 
 
 def metrics_table(
   groups: Groups,
   columns: Sequence[tuple[str | None, str]],
   *,
-  spans: Sequence[tuple[str, int]] = (),
-) -> str:
-  """Return the table of metrics, each a column with its unknown set or None for the known set.
+  title: str = "",
+  names: str = "",
+  counted: bool = True,
+) -> Table:
+  """Return the table of metrics, each of an unknown set, or None for the known one.
 
-  The spans are names and widths of groups of columns.
+  A method is named by its head and detector, and by its experiment where that has a name.
   """
   rows: list[list[str]] = []
   best = set()
-  detected = any(unknown for unknown, _ in columns)
+  sets = {unknown for unknown, _ in columns}
   for name, records in groups:
     summaries = summarize(records, by=(*_Method._fields, "unknown", "metric"))
-    methods = _ordered(_Method(*k[:-2]) for k in summaries if (k[-2] is not None) == detected)
+    methods = _ordered(_method(r) for r in records if (r.unknown is None) == (sets == {None}))
     values = [
       [
         summaries.get((*(method if unknown else method._replace(detector=None)), unknown, metric))
@@ -62,24 +151,38 @@ def metrics_table(
     rows += [[name]] if name else []
     for j, (unknown, metric) in enumerate(columns):
       # Rounded as shown, so that equal numbers look equal.
-      means = {i: round(row[j].mean, 3) for i, row in enumerate(values) if row[j]}
+      means = {i: round(each.mean, 3) for i, row in enumerate(values) if (each := row[j])}
       if unknown and len(means) > 1:
         target = (min if metric in _LOWER_IS_BETTER else max)(means.values())
         best |= {(len(rows) + i, j + 1) for i, mean in means.items() if mean == target}
     rows += [
       [
-        _method_label(method, methods) + _count(row),
-        *(_cell(metric, summary) for (_, metric), summary in zip(columns, row, strict=True)),
+        _method_label(method, methods) + (_count(row) if counted else ""),
+        *(cell(summary, metric) for (_, metric), summary in zip(columns, row, strict=True)),
       ]
       for method, row in zip(methods, values, strict=True)
     ]
-  header = ["", *(METRIC_LABELS.get(metric, metric) for _, metric in columns)]
-  return _html.table(header, rows, groups=spans, best=best)
+  header = [
+    Column(METRIC_LABELS.get(metric, metric), group=unknown or "" if len(sets) > 1 else "")
+    for unknown, metric in columns
+  ]
+  return Table(title=title, columns=[Column(names), *header], rows=rows, best=best)
 
 
 def unknown_sets(groups: Groups) -> list[str]:
   """Return the names of the unknown sets in the order of the records."""
   return unique(r.unknown for _, records in groups for r in records if r.unknown is not None)
+
+
+def cell(summary: Summary | None, metric: str = "") -> str:
+  """Write a cell: in percent, or in nats where that is the metric's unit."""
+  if summary is None:
+    return "not run"
+  return summary.text(factor=1, digits=3) if metric == "negative_log_likelihood" else summary.text()
+
+
+def _method(record: Record) -> _Method:
+  return _Method(*(getattr(record, name) for name in _Method._fields))
 
 
 def _ordered(methods: Iterable[_Method]) -> list[_Method]:
@@ -102,9 +205,3 @@ def _method_label(method: _Method, methods: Sequence[_Method]) -> str:
 def _count(row: Sequence[Summary | None]) -> str:
   counts = sorted({summary.n for summary in row if summary})
   return f", n = {'–'.join(map(str, counts))}" if counts and counts[-1] > 1 else ""
-
-
-def _cell(metric: str, summary: Summary | None) -> str:
-  if summary is None:
-    return "not run"
-  return summary.text(factor=1, digits=3) if metric == "negative_log_likelihood" else summary.text()
