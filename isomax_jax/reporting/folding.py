@@ -28,6 +28,8 @@ def fold(text: str, fits: Callable[[str], bool]) -> str:
     >>> fold("prepare tiny_imagenet/nearest", lambda line: len(line) <= 14).splitlines()
     ['prepare tiny_', 'imagenet/', 'nearest']
   """
+  if fits(text):
+    return text
   lines = [""]
   words = re.findall(r"\s*\S+\s*", text)
   for part in (p for word in words for p in ([word] if fits(word.strip()) else pieces(word))):

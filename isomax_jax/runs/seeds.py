@@ -19,6 +19,7 @@ from isomax_jax.runs._train import train
 from isomax_jax.training import TrainConfig
 from isomax_jax.training.checkpoints import silence
 from isomax_jax.training.interruption import Interrupted, Interruption, listen
+from isomax_jax.training.writers import Metrics
 
 T = TypeVar("T")
 
@@ -122,7 +123,8 @@ class MessageWriter:
     self._report(Message(self._name, 0, self._total_steps, "compiling"))
     return self
 
-  def __call__(self, step, metrics):
+  def __call__(self, step: int, metrics: Metrics) -> None:
+    """Report the training's metrics."""
     if metrics["split"] == "train":
       text = (
         f"{metrics['images_per_second']:,.0f} images/s  loss {metrics['loss']:.3f}  "
