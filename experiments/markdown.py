@@ -91,7 +91,7 @@ def detectors_table(records: Sequence[Record], head: str, unknowns: Sequence[str
   cells = summarize(records, by=["detector", "unknown", "metric"])
   means = {
     detector: statistics.fmean(cells[detector, unknown, "auroc"].mean for unknown in unknowns)
-    for detector in dict.fromkeys(r.detector for r in records)
+    for detector in dict.fromkeys(r.detector for r in records if r.detector)
   }
   columns = [Column("detector"), Column("mean AUROC"), *metric_columns(unknowns)]
   rows = []
@@ -113,7 +113,7 @@ def _choices(records: Sequence[Record]) -> Iterator[str]:
       f"{name} {value:g}" for name, value in r.options.items() if isinstance(value, float)
     )
     for r in records
-    if r.tuned_on
+    if r.detector and r.tuned_on
   }
   for detector, tuned_on in dict.fromkeys(key[:2] for key in options):
     counts = collections.Counter(of for key, of in options.items() if key[0] == detector)
@@ -133,7 +133,9 @@ def times_table(records: Sequence[Record]) -> str:
 
 def _times(records: Sequence[Record], title: str) -> str:
   """Tabulate the times of one machine, the cheapest detector first, with targets."""
-  times = {(r.head, r.detector): r.value for r in records if r.metric == "relative_time"}
+  times = {
+    (r.head, r.detector): r.value for r in records if r.detector and r.metric == "relative_time"
+  }
   heads = list(dict.fromkeys(head for head, _ in times))
   means = {
     detector: statistics.fmean(time for (_, of), time in times.items() if of == detector)
@@ -163,9 +165,9 @@ def wins(records: Sequence[Record], unknowns: Sequence[str]) -> str:
   counts = []
   for unknown in unknowns:
     pairs = [
-      (value, values["softmax", unknown, *run])
-      for (head, out, *run), value in values.items()
-      if (head, out) == ("isomax", unknown) and ("softmax", unknown, *run) in values
+      (value, values["softmax", unknown, in_set, seed])
+      for (head, out, in_set, seed), value in values.items()
+      if (head, out) == ("isomax", unknown) and ("softmax", unknown, in_set, seed) in values
     ]
     better = sum(isomax > softmax for isomax, softmax in pairs)
     counts.append(f"{better} of {len(pairs)} ({name_of(unknown)})")
@@ -187,14 +189,12 @@ def paper_table(
     records: What has been measured.
   """
   by = ["model", "in_set", "out_set", "head", "detector", "objective"]
+  found = summarize([r for r in records if r.metric == metric], by=by)
   ours = {
-    (*place, name_method(head, detector, objective)): summary
-    for (*place, head, detector, objective), summary in summarize(
-      [r for r in records if r.metric == metric], by=by
-    ).items()
+    (model, in_set, out_set, name_method(head, detector, objective)): summary
+    for (model, in_set, out_set, head, detector, objective), summary in found.items()
   }
-  places = dict.fromkeys(place[:3] for place in paper)
-  places |= dict.fromkeys(place[:3] for place in ours)
+  places = dict.fromkeys([*(key[:3] for key in paper), *(key[:3] for key in ours)])
   detected = any(out_set for *_, out_set in places)
   titles = ["network", "known", *(["unknown"] if detected else [])]
   titles += [title for m in methods for title in (f"{_method(m)}, paper", "ours")]
@@ -222,9 +222,9 @@ def _compared(summary: Summary | None, number: float | None) -> str:
   if summary is None:
     return "not run"
   text = f"{cell(summary)} ({summary.n})"
-  return (
-    text if number is None else f"{text}, {mean_text(100 * summary.mean - number, signed=True)}"
-  )
+  if number is None:
+    return text
+  return f"{text}, {mean_text(100 * summary.mean - number, signed=True)}"
 
 
 def _method(method: str) -> str:
