@@ -2,7 +2,8 @@
 
 import collections
 import statistics
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from experiments.benchmarks.detectors import TARGETS
 from experiments.cells import PLAIN, Paper, name_of
@@ -190,19 +191,17 @@ def paper_table(
   """
   by = ["model", "in_set", "out_set", "head", "detector", "objective"]
   found = summarize([r for r in records if r.metric == metric], by=by)
-  ours = {
-    (model, in_set, out_set, name_method(head, detector, objective)): summary
-    for (model, in_set, out_set, head, detector, objective), summary in found.items()
-  }
-  places = dict.fromkeys([*(key[:3] for key in paper), *(key[:3] for key in ours)])
+  ours = {(*key[:3], name_method(*key[3:])): summary for key, summary in found.items()}
+  places: list[tuple[Any, ...]] = [*(key[:3] for key in paper), *(key[:3] for key in ours)]
   detected = any(out_set for *_, out_set in places)
   titles = ["network", "known", *(["unknown"] if detected else [])]
   titles += [title for m in methods for title in (f"{_method(m)}, paper", "ours")]
   rows, notes = [], []
-  for place in places:
+  numbers: Mapping[tuple[Any, ...], float] = paper
+  for place in dict.fromkeys(places):
     cells = [name_of(part) for part in place if part]
     for method in methods:
-      number, summary = paper.get((*place, method, metric)), ours.get((*place, method))
+      number, summary = numbers.get((*place, method, metric)), ours.get((*place, method))
       cells += ["–" if number is None else f"{number:.1f}", _compared(summary, number)]
       plain = ours.get((*place, f"softmax+{FLOAT32_MPS}"))
       if method == _SOFTMAX_MPS and summary and plain and _differs(plain, summary):
