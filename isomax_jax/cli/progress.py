@@ -6,6 +6,8 @@ from rich.table import Column
 
 from isomax_jax.runs.seeds import Message
 
+_ROOM_FOR_BARS = 110
+
 
 class ProgressLines(Progress):
   """A live line for each job: its name, a bar, a share, what it says, and the time left or taken.
@@ -14,14 +16,18 @@ class ProgressLines(Progress):
   """
 
   def __init__(self, *, console: Console | None = None):
+    console = console or Console(stderr=True)
+    # Where there is little room, there is no bar, and names are folded: nothing is cut.
+    bar = [BarColumn(bar_width=24)] if console.width >= _ROOM_FOR_BARS else []
+    name, text = Column(overflow="fold", min_width=8), Column(overflow="fold", min_width=20)
+    time = Column(no_wrap=True, min_width=len("00:00"))
     super().__init__(
-      TextColumn("{task.description}", markup=False),
-      # Where there is little room, the bar is what gives way.
-      BarColumn(bar_width=None, table_column=Column(max_width=24)),
-      TextColumn("{task.percentage:>3.0f}%"),
-      TextColumn("{task.fields[text]}", markup=False),
-      TimeRemainingColumn(compact=True, elapsed_when_finished=True),
-      console=console or Console(stderr=True),
+      TextColumn("{task.description}", markup=False, table_column=name),
+      *bar,
+      TextColumn("{task.percentage:>3.0f}%", table_column=Column(no_wrap=True, min_width=4)),
+      TextColumn("{task.fields[text]}", markup=False, table_column=text),
+      TimeRemainingColumn(compact=True, elapsed_when_finished=True, table_column=time),
+      console=console,
     )
 
   def __enter__(self):
@@ -40,5 +46,5 @@ class ProgressLines(Progress):
 
   def show(self, job: Message) -> None:
     """Show how far a job is; what :func:`isomax_jax.runs.seeds.run_jobs` reports to."""
-    text = f"{job.step}/{job.total_steps}  {job.text}"
+    text = f"{job.step}/{job.total_steps} {job.text}"
     self.set(job.name, done=job.step, total=job.total_steps, text=text)

@@ -127,7 +127,7 @@ class MessageWriter:
     """Report the training's metrics."""
     if metrics["split"] == "train":
       text = (
-        f"{metrics['images_per_second']:,.0f} images/s  loss {metrics['loss']:.3f}  "
+        f"{metrics['images_per_second']:,.0f} images/s loss {metrics['loss']:.3f} "
         f"accuracy {metrics['accuracy']:.1%}"
       )
       self._report(Message(self._name, step, self._total_steps, text))

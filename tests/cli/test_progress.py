@@ -48,15 +48,20 @@ def test_jobs_side_by_side_have_a_line_each(screen):
   *_, first, second = seen(screen)
   for line, name in ((first, "seed0"), (second, "[b]seed1")):
     assert name in line
-    assert f"50% 2/4  loss of {name}" in line
+    assert f"50% 2/4 loss of {name}" in line
 
 
-def test_a_narrow_terminal_loses_the_bar_and_no_number(screen):
-  with lines_on(screen, width=80) as lines, MessageWriter("small_cnn", 9000, lines.show) as write:
-    write(4500, {"split": "train", **METRICS})
-  last = seen(screen)[-1]
-  assert "4500/9000  12,345 images/s  loss 0.250  accuracy 97.5%" in last
-  assert "…" not in last
+@pytest.mark.parametrize(("name", "lines_of_it"), [("small_cnn isomax", 1), ("a name " * 6, 2)])
+def test_a_narrow_terminal_loses_the_bar_and_nothing_else(screen, name, lines_of_it):
+  with lines_on(screen, width=80) as lines, MessageWriter(name, 9000, lines.show) as write:
+    write(9000, {"split": "train", **METRICS})
+  last = seen(screen)[-lines_of_it:]
+  words = " ".join(last).split()
+  text = "9000/9000 12,345 images/s loss 0.250 accuracy 97.5%"
+  for word in [*name.split(), "100%", *text.split()]:
+    assert word in words
+  assert "…" not in "".join(last)
+  assert re.search(r"\d:\d\d", last[0])
 
 
 def test_nothing_is_shown_where_nothing_was_reported(screen):
