@@ -36,7 +36,8 @@ def page(**values: Any) -> str:
 
 def breakable(text: str) -> Markup:
   """Return a name whose long words a page may fold where their parts end, and else anywhere."""
-  words = re.findall(r"\s+|\S+", text)
+  # A count such as n = 3 stays in one line.
+  words = re.findall(r"\s+|\S+", text.replace(" = ", "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}"))
   return Markup("").join(Markup("<wbr>").join(map(escape, _parts(word))) for word in words)
 
 

@@ -57,6 +57,7 @@ class Page(html.parser.HTMLParser):
     assert self.open.pop() == tag
 
   def handle_data(self, data):
+    data = data.replace("\N{NO-BREAK SPACE}", " ")
     if not {"style", "svg"} & set(self.open):
       self.text.append(data)
     if {"td", "th"} & set(self.open):
