@@ -75,7 +75,7 @@ def _needs(table: Table, width: int) -> list[tuple[int, int]]:
   needs: list[tuple[int, int]] = []
   for j, column in enumerate(table.columns):
     cells = [row[j] for row in table.rows if len(row) > 1]
-    longest = max(map(cell_len, [*cells, column.group, column.name]))
+    longest = max(1, *map(cell_len, [*cells, column.group, column.name]))
     if j == 0:
       needs.append((min(longest, max(_WORD, width // 3)), longest))
       continue
@@ -83,7 +83,7 @@ def _needs(table: Table, width: int) -> list[tuple[int, int]]:
     parts = [min(_WORD, cell_len(piece.rstrip())) for word in words for piece in pieces(word)]
     # A number is never folded where there is room for it.
     numbers = [] if column.is_text else map(cell_len, cells)
-    needs.append((min(max([*parts, *numbers]), width - _room([needs[0][0], 0])), longest))
+    needs.append((min(max([1, *parts, *numbers]), width - _room([needs[0][0], 0])), longest))
   return needs
 
 

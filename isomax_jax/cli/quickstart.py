@@ -10,6 +10,7 @@ import tyro
 
 from isomax_jax.cli._tables import console, results_table, show
 from isomax_jax.reporting import Record
+from isomax_jax.reporting.numbers import mean_text
 
 _DETECTORS = ("maximum_probability", "entropic_score")
 
@@ -109,9 +110,10 @@ def _paired(records: Sequence[Record]) -> str:
 
   softmax, isomax = rates("softmax", "maximum_probability"), rates("isomax", "entropic_score")
   better = sum(rate > softmax[run] for run, rate in isomax.items())
+  means = [mean_text(statistics.fmean(of.values()), factor=100) for of in (softmax, isomax)]
   return (
     "Unseen digits rejected where 95% of known ones are accepted: SoftMax+MPS "
-    f"{statistics.fmean(softmax.values()):.1%}, IsoMax+ES {statistics.fmean(isomax.values()):.1%};"
-    f"\nIsoMax+ES rejects more in {better} of {len(isomax)} pairs. "
+    f"{means[0]}%, IsoMax+ES {means[1]}%;\n"
+    f"IsoMax+ES rejects more in {better} of {len(isomax)} pairs. "
     "Single pairs mislead: --seeds 0 1 2 adds more."
   )

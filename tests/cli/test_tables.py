@@ -181,6 +181,10 @@ def test_the_best_of_a_column_is_bold_on_a_terminal(six_sets):
   assert [text.strip() for text in bold if "±" in text] == ["21.0 ± 1.1", "30.1 ± 1.0"]
 
 
+def test_a_table_without_rows_has_its_columns():
+  assert blocks(drawn(Table(columns=[Column(""), Column("")], rows=[]), 80)) == [[["", ""]]]
+
+
 def test_rows_that_head_others_stand_alone():
   columns = [Column(""), Column("AUROC")]
   table = Table(columns=columns, rows=[["seed 0"], ["IsoMax+ES", "98.0"]])
