@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import tyro
+from rich.console import Console
 
 from isomax_jax.cli._tables import console, results_table, show
 from isomax_jax.reporting import Record
@@ -45,7 +46,7 @@ def quickstart(
   started = time.perf_counter()
   jobs = job.make_jobs(seeds=seeds, quick=quick)
   screen = console()
-  screen.print(_protocol(len(jobs), quick=quick), highlight=False)
+  _say(screen, _protocol(len(jobs), quick=quick))
   with ProgressLines() as lines:
     records = job.run_jobs(
       jobs,
@@ -61,7 +62,7 @@ def quickstart(
     show(screen, results_table(of_split, title=f"known: {known_set}", detectors=_DETECTORS))
   title = f"mean ± standard deviation over {len(jobs) // len(job.HEADS)} runs of each head"
   show(screen, results_table(records, title=title, detectors=_DETECTORS))
-  screen.print(_paired(records), highlight=False)
+  _say(screen, _paired(records))
 
   run_dirs = [workdir / each.name for each in jobs]
   runs = [read_results(run_dir) for run_dir in run_dirs]
@@ -75,11 +76,11 @@ def quickstart(
   samples = workdir / "samples"
   job.write_samples(samples, shown.in_set, seed=seeds[0], data_dir=data_dir)
   decision = shown.decision
-  screen.print(
+  _say(
+    screen,
     f"{shown.title}: known where the score is {decision['threshold']:.4f} or more, which accepts "
-    f"{decision['tpr']:.0%} of {decision['examples']} held-out\ntraining images; every run keeps "
+    f"{decision['tpr']:.0%} of {decision['examples']} held-out training images; every run keeps "
     "its own threshold in decision.json.",
-    highlight=False,
   )
   print(f"report:  {workdir / 'report.html'}")
   print(f"figures: {workdir}/scores.png, roc.png, training.png")
@@ -88,12 +89,17 @@ def quickstart(
   return 0
 
 
+def _say(screen: Console, text: str) -> None:
+  """Print text in lines of a length that can be read."""
+  screen.print(text, width=min(screen.width, 110), highlight=False)
+
+
 def _protocol(networks: int, *, quick: bool) -> str:
   shortened = "SHORTENED: one split, 10 epochs; its numbers mean nothing.\n" if quick else ""
   return (
     f"{shortened}{networks} networks, SoftMax and IsoMax with the same seeds and recipe. Known: "
-    "eight of the ten digits, 100 training, 50 validation\nand 350 test images each. Unknown: the "
-    "other two digits (near), letters and photographs (far). None of the unknown, and\n"
+    "eight of the ten digits, 100 training, 50 validation and 350 test images each. Unknown: the "
+    "other two digits (near), letters and photographs (far). None of the unknown, and "
     "none of the test images, is seen in training or in the choice of the threshold."
   )
 
@@ -113,7 +119,7 @@ def _paired(records: Sequence[Record]) -> str:
   means = [mean_text(statistics.fmean(of.values()), factor=100) for of in (softmax, isomax)]
   return (
     "Unseen digits rejected where 95% of known ones are accepted: SoftMax+MPS "
-    f"{means[0]}%, IsoMax+ES {means[1]}%;\n"
+    f"{means[0]}%, IsoMax+ES {means[1]}%; "
     f"IsoMax+ES rejects more in {better} of {len(isomax)} pairs. "
     "Single pairs mislead: --seeds 0 1 2 adds more."
   )
