@@ -14,6 +14,7 @@ from experiments.score_histograms import ScoreHistogram
 from experiments.soak import Sample
 from isomax_jax.heads import HEADS
 from isomax_jax.reporting import Record, style
+from isomax_jax.reporting.numbers import mean_text
 from isomax_jax.reporting.records import method_name
 
 _LOSS, _ENTROPY = style.KNOWN, style.UNKNOWN
@@ -223,7 +224,8 @@ def known_and_unknown(histograms: Sequence[ScoreHistogram]) -> Figure:
     numbers.set_axis_off()
     rows = [("", "rejected", "AUROC")]
     rows += [
-      (name_of(h.unknown), f"{100 * h.rejected:.1f} %", f"{100 * h.auroc:.1f} %") for h in unknowns
+      (name_of(h.unknown), *(f"{mean_text(mean, factor=100)} %" for mean in (h.rejected, h.auroc)))
+      for h in unknowns
     ]
     for y, cells in zip(np.linspace(0.95, 0.05, len(rows)), rows, strict=True):
       for x, side, cell in zip((0, 0.71, 1), ("left", "right", "right"), cells, strict=True):

@@ -2,7 +2,8 @@
 
 import collections
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from experiments.benchmarks.detectors import TARGETS
 from experiments.cells import PLAIN, Paper, name_of
@@ -10,7 +11,9 @@ from experiments.cells import method as name_method
 from experiments.runner import FLOAT32_MPS
 from isomax_jax.detectors import DETECTORS
 from isomax_jax.reporting import Record, Summary, summarize
+from isomax_jax.reporting.numbers import mean_text
 from isomax_jax.reporting.records import METRIC_LABELS, method_name
+from isomax_jax.reporting.tables import Column, Table, cell
 
 METRICS = ("tnr_at_tpr", "auroc")
 METHODS = tuple(
@@ -21,36 +24,60 @@ METHODS = tuple(
 _SOFTMAX_MPS = "softmax+maximum_probability"
 
 
+def markdown(table: Table) -> str:
+  """Draw a table: its title above it, and after it its notes, each in a line."""
+  names = [": ".join(filter(None, [column.group, column.name])) for column in table.columns]
+  lines = [_row(names), _row(["---"] * len(names))]
+  for i, (name, *cells) in enumerate(table.rows):
+    if not cells:
+      lines.append(_row([f"**{name}**", *[""] * (len(names) - 1)]))
+      continue
+    numbers = [f"**{x}**" if (i, j) in table.best else x for j, x in enumerate(cells, start=1)]
+    lines.append(_row([name, *numbers]))
+  title = [table.title, ""] if table.title else []
+  notes = ["", *table.notes] if table.notes else []
+  return "\n".join([*title, *lines, *notes])
+
+
+def _row(cells: Iterable[str]) -> str:
+  return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def metric_columns(unknowns: Sequence[str]) -> list[Column]:
+  """Return a column for each metric of each unknown set."""
+  return [Column(METRIC_LABELS[m], name_of(unknown)) for unknown in unknowns for m in METRICS]
+
+
 def methods_table(
   records: Sequence[Record],
   unknowns: Sequence[str],
   methods: Sequence[tuple[str, str]] = METHODS,
+  *,
+  title: str = "",
 ) -> str:
   """Tabulate methods: mean ± standard deviation in percent, a row a method, two columns a set."""
   accuracies = summarize([r for r in records if r.metric == "accuracy"], by=["head"])
   cells = summarize(
     [r for r in records if r.detector], by=["head", "detector", "unknown", "metric"]
   )
-  titles = [f"{name_of(unknown)}: {METRIC_LABELS[m]}" for unknown in unknowns for m in METRICS]
-  lines = [row("method", "accuracy", *titles), row(*["---"] * (2 + len(titles)))]
+  rows = []
   for head, detector in methods:
     numbers = [cells.get((head, detector, unknown, m)) for unknown in unknowns for m in METRICS]
-    lines.append(
-      row(method_name(head, detector), *map(percent, [accuracies.get((head,)), *numbers]))
-    )
+    rows.append([method_name(head, detector), *map(cell, [accuracies.get((head,)), *numbers])])
   notes = [
-    f"{name_of(unknown)} {METRIC_LABELS[m]} {percent(plain)}"
+    f"{name_of(unknown)} {METRIC_LABELS[m]} {cell(plain)}"
     for unknown in unknowns
     for m in METRICS
     if (plain := cells.get(("softmax", FLOAT32_MPS, unknown, m)))
     and _differs(plain, cells["softmax", "maximum_probability", unknown, m])
   ]
-  return "\n".join([*lines, *_float32_note(notes)])
+  columns = [Column("method"), Column("accuracy"), *metric_columns(unknowns)]
+  return markdown(Table(title=title, columns=columns, rows=rows, notes=_float32_note(notes)))
 
 
 def _float32_note(notes: Sequence[str]) -> list[str]:
   """Say what the maximum probability gives with the ties at 1 that it has in float32."""
-  return ["", f"SoftMax+MPS in float32, with its ties at 1: {', '.join(notes)}."] if notes else []
+  return [f"SoftMax+MPS in float32, with its ties at 1: {', '.join(notes)}."] if notes else []
 
 
 def _differs(a: Summary, b: Summary) -> bool:
@@ -65,18 +92,19 @@ def detectors_table(records: Sequence[Record], head: str, unknowns: Sequence[str
   cells = summarize(records, by=["detector", "unknown", "metric"])
   means = {
     detector: statistics.fmean(cells[detector, unknown, "auroc"].mean for unknown in unknowns)
-    for detector in dict.fromkeys(r.detector for r in records)
+    for detector in dict.fromkeys(r.detector for r in records if r.detector)
   }
-  titles = [f"{name_of(unknown)}: {METRIC_LABELS[m]}" for unknown in unknowns for m in METRICS]
-  lines = [row("detector", "mean AUROC", *titles), row(*["---"] * (2 + len(titles)))]
+  columns = [Column("detector"), Column("mean AUROC"), *metric_columns(unknowns)]
+  rows = []
   for detector in sorted(means, key=lambda name: -means[name]):
-    numbers = [percent(cells[detector, unknown, m]) for unknown in unknowns for m in METRICS]
-    lines.append(row(DETECTORS.label(detector), f"{100 * means[detector]:.1f}", *numbers))
+    numbers = [cell(cells[detector, unknown, m]) for unknown in unknowns for m in METRICS]
+    rows.append([DETECTORS.label(detector), mean_text(means[detector], factor=100), *numbers])
   refused = [DETECTORS.label(name) for name in DETECTORS if name not in means]
-  lines += [row(name, *["–"] * (1 + len(titles))) for name in refused]
+  rows += [[name, *["–"] * (len(columns) - 1)] for name in refused]
   networks = {(r.in_set, r.seed) for r in records}
   count = f"{len(networks)} network{'s' if len(networks) > 1 else ''}"
-  return "\n".join([*lines, "", f"{count}. {' '.join(_choices(records))}"])
+  notes = [f"{count}. {' '.join(_choices(records))}"]
+  return markdown(Table(columns=columns, rows=rows, notes=notes))
 
 
 def _choices(records: Sequence[Record]) -> Iterator[str]:
@@ -86,7 +114,7 @@ def _choices(records: Sequence[Record]) -> Iterator[str]:
       f"{name} {value:g}" for name, value in r.options.items() if isinstance(value, float)
     )
     for r in records
-    if r.tuned_on
+    if r.detector and r.tuned_on
   }
   for detector, tuned_on in dict.fromkeys(key[:2] for key in options):
     counts = collections.Counter(of for key, of in options.items() if key[0] == detector)
@@ -100,28 +128,31 @@ def times_table(records: Sequence[Record]) -> str:
   for r in records:
     where = f"{r.device}, Python {r.versions['python']}, JAX {r.versions['jax']}, {r.time[:10]}"
     machines[where].append(r)
-  tables = [f"On {where}:\n\n{_times(of)}" for where, of in machines.items()]
+  tables = [_times(of, f"On {where}:") for where, of in machines.items()]
   return "\n\n".join(tables) or "Not measured yet."
 
 
-def _times(records: Sequence[Record]) -> str:
+def _times(records: Sequence[Record], title: str) -> str:
   """Tabulate the times of one machine, the cheapest detector first, with targets."""
-  times = {(r.head, r.detector): r.value for r in records if r.metric == "relative_time"}
+  times = {
+    (r.head, r.detector): r.value for r in records if r.detector and r.metric == "relative_time"
+  }
   heads = list(dict.fromkeys(head for head, _ in times))
   means = {
     detector: statistics.fmean(time for (_, of), time in times.items() if of == detector)
     for detector in dict.fromkeys(detector for _, detector in times)
   }
-  lines = [row("detector", *map(name_of, heads)), row(*["---"] * (1 + len(heads)))]
-  for detector in sorted(means, key=means.get):
+  rows = []
+  for detector in sorted(means, key=lambda name: means[name]):
     at_most = TARGETS.get(detector)
     cells = []
     for number in (times.get((head, detector)) for head in heads):
       missed = number is not None and at_most is not None and number > at_most
       cells.append("–" if number is None else f"{number:.2f}" + ", **not met**" * missed)
     target = "" if at_most is None else f" (target <= {at_most:g})"
-    lines.append(row(name_of(detector) + target, *cells))
-  return "\n".join(lines)
+    rows.append([name_of(detector) + target, *cells])
+  columns = [Column("detector"), *(Column(name_of(head)) for head in heads)]
+  return markdown(Table(title=title, columns=columns, rows=rows))
 
 
 def wins(records: Sequence[Record], unknowns: Sequence[str]) -> str:
@@ -135,9 +166,9 @@ def wins(records: Sequence[Record], unknowns: Sequence[str]) -> str:
   counts = []
   for unknown in unknowns:
     pairs = [
-      (value, values["softmax", unknown, *run])
-      for (head, out, *run), value in values.items()
-      if (head, out) == ("isomax", unknown) and ("softmax", unknown, *run) in values
+      (value, values["softmax", unknown, in_set, seed])
+      for (head, out, in_set, seed), value in values.items()
+      if (head, out) == ("isomax", unknown) and ("softmax", unknown, in_set, seed) in values
     ]
     better = sum(isomax > softmax for isomax, softmax in pairs)
     counts.append(f"{better} of {len(pairs)} ({name_of(unknown)})")
@@ -159,55 +190,43 @@ def paper_table(
     records: What has been measured.
   """
   by = ["model", "in_set", "out_set", "head", "detector", "objective"]
-  ours = {
-    (*place, name_method(head, detector, objective)): summary
-    for (*place, head, detector, objective), summary in summarize(
-      [r for r in records if r.metric == metric], by=by
-    ).items()
-  }
-  places = dict.fromkeys(place[:3] for place in paper)
-  places |= dict.fromkeys(place[:3] for place in ours)
+  found = summarize([r for r in records if r.metric == metric], by=by)
+  ours = {(*key[:3], name_method(*key[3:])): summary for key, summary in found.items()}
+  places: list[tuple[Any, ...]] = [*(key[:3] for key in paper), *(key[:3] for key in ours)]
   detected = any(out_set for *_, out_set in places)
   titles = ["network", "known", *(["unknown"] if detected else [])]
   titles += [title for m in methods for title in (f"{_method(m)}, paper", "ours")]
-  lines = [row(*titles), row(*["---"] * len(titles))]
-  notes = []
-  for place in places:
+  rows, notes = [], []
+  numbers: Mapping[tuple[Any, ...], float] = paper
+  for place in dict.fromkeys(places):
     cells = [name_of(part) for part in place if part]
     for method in methods:
-      number, summary = paper.get((*place, method, metric)), ours.get((*place, method))
+      number, summary = numbers.get((*place, method, metric)), ours.get((*place, method))
       cells += ["–" if number is None else f"{number:.1f}", _compared(summary, number)]
       plain = ours.get((*place, f"softmax+{FLOAT32_MPS}"))
       if method == _SOFTMAX_MPS and summary and plain and _differs(plain, summary):
-        notes.append(f"{' / '.join(map(name_of, place))} {percent(plain)}")
-    lines.append(row(*cells))
-  return "\n".join([*lines, *_float32_note(notes)])
+        notes.append(f"{' / '.join(map(name_of, place))} {cell(plain)}")
+    rows.append(cells)
+  columns = [Column(title) for title in titles]
+  return markdown(Table(columns=columns, rows=rows, notes=_float32_note(notes)))
 
 
-def spread(values: Sequence[float], *, sign: str = "", digits: int = 2) -> str:
+def spread(values: Sequence[float], *, signed: bool = False, digits: int = 2) -> str:
   """Write mean ± standard error of the mean."""
   error = statistics.stdev(values) / len(values) ** 0.5
-  return f"{statistics.fmean(values):{sign}.{digits}f} ± {error:.{digits}f}"
+  return mean_text(statistics.fmean(values), error, digits=digits, signed=signed)
 
 
 def _compared(summary: Summary | None, number: float | None) -> str:
   if summary is None:
     return "not run"
-  text = f"{percent(summary)} ({summary.n})"
-  return text if number is None else f"{text}, {100 * summary.mean - number:+.1f}"
-
-
-def percent(summary: Summary | None) -> str:
-  """Write mean ± standard deviation in percent."""
-  return "not run" if summary is None else summary.text()
+  text = f"{cell(summary)} ({summary.n})"
+  if number is None:
+    return text
+  return f"{text}, {mean_text(100 * summary.mean - number, signed=True)}"
 
 
 def _method(method: str) -> str:
   network, _, detector = method.partition("+")
   head, _, objective = network.partition("-")
   return method_name(head, detector, objective or PLAIN) if detector else name_of(network)
-
-
-def row(*cells: str) -> str:
-  """Write a row of a table."""
-  return f"| {' | '.join(cells)} |"

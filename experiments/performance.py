@@ -3,7 +3,9 @@
 from collections.abc import Callable, Sequence
 
 from experiments.benchmarks._report import Result, column, is_nothing
-from experiments.markdown import row
+from experiments.markdown import markdown
+from isomax_jax.reporting.numbers import mean_text
+from isomax_jax.reporting.tables import Column, Table
 
 _NOT_MEASURED = "not measured"
 
@@ -32,18 +34,18 @@ def performance_table(
     column(r): (r.platform == "cpu", r.device, [-int(n) for n in _jax(r).split(".") if n.isdigit()])
     for r in results
   }
-  columns = sorted(order, key=order.get)
+  columns = sorted(order, key=lambda name: order[name])
   notes = dict.fromkeys(f"{column(r)}: {_measured_with(r)}." for r in results)
   if accelerated and all(r.platform == "cpu" for r in results):
     columns.insert(0, "a GPU or TPU")
   cells = {(r.case, r.what, r.unit, column(r)): r for r in results}
-  lines = [row("", *columns), row(*["---"] * (1 + len(columns)))]
+  rows = []
   for case in dict.fromkeys(r.case for r in results):
-    lines.append(row(f"**{case}**", *[""] * len(columns)))
+    rows.append([case])
     for what, unit in dict.fromkeys((r.what, r.unit) for r in results if r.case == case):
       found = [cells.get((case, what, unit, each)) for each in columns]
-      lines.append(row(what, *[_NOT_MEASURED if r is None else _shown(r) for r in found]))
-  return "\n".join([*lines, "", *notes])
+      rows.append([what, *(_NOT_MEASURED if r is None else _shown(r) for r in found)])
+  return markdown(Table(columns=[Column(""), *map(Column, columns)], rows=rows, notes=[*notes]))
 
 
 def _jax(result: Result) -> str:
@@ -64,9 +66,7 @@ def _shown(result: Result) -> str:
     factor, unit = (1e3, "ms") if result.value >= 1e-3 else (1e6, "µs")
   value = factor * result.value
   digits = 2 if unit == "x" and value >= 0.1 else max(0, 3 - len(str(int(abs(value)))))
-  text = f"{value:,.{digits}f}"
-  if result.std is not None:
-    text += f" ± {factor * result.std:,.{digits}f}"
+  text = mean_text(result.value, result.std, factor=factor, digits=digits)
   unit = "x" if unit == "x" else f" {unit}"
   text += unit
   if result.n > 1:

@@ -31,9 +31,10 @@ import orbax.checkpoint as ocp
 import tyro
 from rich.progress import track
 
-from experiments.markdown import row
+from experiments.markdown import markdown
 from isomax_jax._files import read_json, read_json_lines
 from isomax_jax.cli.main import main as isomax_jax
+from isomax_jax.reporting.tables import Column, Table
 from isomax_jax.training.checkpoints import MANIFEST, find_damage
 
 NAME = "reliability"
@@ -486,7 +487,7 @@ def read_tries(path: Path) -> list[Try]:
 def faults_table(tries: Sequence[Try]) -> str:
   """Tabulate faults: how often each was tried, what came of it and what was lost."""
   titles = "fault", "tries", "what happens", f"steps lost, of {INTERVAL}", "equal"
-  lines = [row(*titles), row(*["---"] * len(titles))]
+  rows = []
   for fault in dict.fromkeys(t.fault for t in tries):
     of_fault = [t for t in tries if t.fault == fault]
     outcomes = collections.Counter(t.outcome for t in of_fault)
@@ -496,12 +497,9 @@ def faults_table(tries: Sequence[Try]) -> str:
     lost = [t.steps_lost for t in of_fault]
     finished = [t.equal for t in of_fault if t.equal is not None]
     equal = f"{sum(finished)} of {len(finished)}" if finished else "–"
-    lines.append(
-      row(
-        fault, str(len(of_fault)), said, "–".join(map(str, sorted({min(lost), max(lost)}))), equal
-      )
-    )
-  return "\n".join(lines)
+    steps = "–".join(map(str, sorted({min(lost), max(lost)})))
+    rows.append([fault, str(len(of_fault)), said, steps, equal])
+  return markdown(Table(columns=[Column(title) for title in titles], rows=rows))
 
 
 def main(workdir: Path = Path("runs/reliability")) -> None:

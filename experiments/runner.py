@@ -25,7 +25,7 @@ from experiments.elsewhere import read_elsewhere
 from isomax_jax import data, scores
 from isomax_jax._files import read_arrays, write_arrays, write_atomically
 from isomax_jax.cli.main import guard
-from isomax_jax.cli.progress import Bars
+from isomax_jax.cli.progress import ProgressLines
 from isomax_jax.detectors import create_detector, from_logits
 from isomax_jax.reporting import Record, append_records, read_records, read_results
 from isomax_jax.runs import Tuning, load, measure_run
@@ -99,8 +99,8 @@ def main(experiment: Experiment, description: str, arguments: Sequence[str] | No
       print(f"{left} of {len(selected)} cells are left out until this is done: {fetch}")
     for name in split_trainings(study, ready, seeds, workdir=workdir)[1]:
       print(f"left out is what {name} lacks: it was trained elsewhere, and a second one differs")
-    with Bars() as bars:
-      run(study, ready, seeds, workdir=workdir, data_dir=data_dir, report=bars.show)
+    with ProgressLines() as lines:
+      run(study, ready, seeds, workdir=workdir, data_dir=data_dir, report=lines.show)
     print(f"records: {records_path(study, workdir)}")
     print(f"tables: python -m experiments.tables --results {workdir}")
     return 0

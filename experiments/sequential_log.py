@@ -18,7 +18,7 @@ import numpy as np
 import tyro
 
 from isomax_jax import data
-from isomax_jax.cli.progress import Bars
+from isomax_jax.cli.progress import ProgressLines
 from isomax_jax.data import resident
 from isomax_jax.evaluation.measure import Measurement
 from isomax_jax.reporting import Record, append_records
@@ -155,8 +155,8 @@ def main(workdir: Path = Path("runs/sequential"), data_dir: Path | None = None) 
     for job in quickstart.make_jobs(seeds=SEEDS, quick=False)
     if job.config.model.head == "isomax"
   ]
-  with Bars() as bars:
-    records = run_jobs(partial(_run_pair, data_dir=data_dir), jobs, report=bars.show)
+  with ProgressLines() as lines:
+    records = run_jobs(partial(_run_pair, data_dir=data_dir), jobs, report=lines.show)
   path = workdir / f"{NAME}.jsonl"
   path.unlink(missing_ok=True)
   append_records(path, [record for of_job in records for record in of_job])

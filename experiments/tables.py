@@ -32,10 +32,10 @@ from experiments.cells import Cell, name_of
 from experiments.markdown import (
   METRICS,
   detectors_table,
+  markdown,
   methods_table,
+  metric_columns,
   paper_table,
-  percent,
-  row,
   spread,
   times_table,
   wins,
@@ -45,7 +45,8 @@ from experiments.score_histograms import ScoreHistogram
 from isomax_jax.heads import HEADS
 from isomax_jax.reporting import Record, read_records, summarize
 from isomax_jax.reporting.figures import save_figure
-from isomax_jax.reporting.records import METRIC_LABELS, method_name
+from isomax_jax.reporting.records import method_name
+from isomax_jax.reporting.tables import Column, Table, cell
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "experiments" / "results"
@@ -98,11 +99,11 @@ def small_cifar_factors_table(records: Sequence[Record]) -> str:
     for factor, name in small_cifar.NAME_OF_FACTOR.items()
   }
   scores["MPS"] = "maximum_probability"
-  lines = [row("unknown", *scores), row(*["---"] * (1 + len(scores)))]
-  for out_set in small_cifar.OUT_SETS[:3]:
-    numbers = [percent(cells.get((score, out_set))) for score in scores.values()]
-    lines.append(row(name_of(out_set), *numbers))
-  return "\n".join(lines)
+  rows = [
+    [name_of(out_set), *(cell(cells.get((score, out_set))) for score in scores.values())]
+    for out_set in small_cifar.OUT_SETS[:3]
+  ]
+  return markdown(Table(columns=[Column("unknown"), *map(Column, scores)], rows=rows))
 
 
 def short_cifar_table(records: Sequence[Record], *, model: str, in_set: str) -> str:
@@ -119,7 +120,8 @@ def _short_cifar_table(records: Sequence[Record], model: str, in_set: str, epoch
   methods = [(head, name) for head in short_cifar.HEADS for name in short_cifar.DETECTORS]
   whole = short_cifar.get_config(Cell(model, in_set, "softmax")).optim.epochs
   title = f"{name_of(model)}, {name_of(in_set)} known, {epochs:g} of the paper's {whole} epochs"
-  return f"**{title}.** {_networks(records)}\n\n{methods_table(records, unknowns, methods)}"
+  title = f"**{title}.** {_networks(records)}"
+  return methods_table(records, unknowns, methods, title=title)
 
 
 def _networks(records: Sequence[Record]) -> str:
@@ -166,52 +168,52 @@ def sequential_log_table(records: Sequence[Record]) -> str:
     for name in infinite
   }
   names = {"fused_log": "at once", "sequential_log": "one after the other"}
-  titles = [
-    f"{name_of(unknown)}: {METRIC_LABELS[metric]}" if unknown else metric
-    for metric, unknown in columns
+  rows = [
+    [names[name], *(spread(list(of.values())) for of in found), f"{infinite[name]:.0f}"]
+    for name, found in values.items()
   ]
-  lines = [row("softmax and logarithm", *titles, "infinite losses")]
-  lines.append(row(*["---"] * (2 + len(titles))))
-  for name, cells in values.items():
-    numbers = [spread(list(cell.values())) for cell in cells]
-    lines.append(row(names[name], *numbers, f"{infinite[name]:.0f}"))
   differences = [
-    spread([after[run] - at_once[run] for run in at_once if run in after], sign="+")
+    spread([after[run] - at_once[run] for run in at_once if run in after], signed=True)
     for at_once, after in zip(values["fused_log"], values["sequential_log"], strict=True)
   ]
-  return "\n".join([*lines, row("difference, pair by pair", *differences, "")])
+  rows.append(["difference, pair by pair", *differences, ""])
+  header = [
+    *(Column("softmax and logarithm"), Column("accuracy")),
+    *(*metric_columns(_QUICKSTART_SETS), Column("infinite losses")),
+  ]
+  return markdown(Table(columns=header, rows=rows))
 
 
 def calibration_table(records: Sequence[Record]) -> str:
   """Tabulate each head's temperature, and what it does to the probabilities of test images."""
-  columns = {
-    "temperature": ("temperature", 1, 2),
-    "accuracy, %": ("accuracy", 100, 2),
-    "NLL, nats": ("negative_log_likelihood", 1, 3),
-    "calibrated": ("calibrated_negative_log_likelihood", 1, 3),
-    "ECE, %": ("expected_calibration_error", 100, 2),
-    "calibrated ": ("calibrated_expected_calibration_error", 100, 2),
-  }
-  lines = [row("head", *map(str.strip, columns)), row(*["---"] * (1 + len(columns)))]
+  columns = [
+    ("temperature", "temperature", 1, 2),
+    ("accuracy, %", "accuracy", 100, 2),
+    ("NLL, nats", "negative_log_likelihood", 1, 3),
+    ("calibrated", "calibrated_negative_log_likelihood", 1, 3),
+    ("ECE, %", "expected_calibration_error", 100, 2),
+    ("calibrated", "calibrated_expected_calibration_error", 100, 2),
+  ]
+  rows = []
   for head in ("softmax", "isomax"):
     values = [
       spread(
         [factor * r.value for r in records if (r.head, r.metric) == (head, metric)], digits=digits
       )
-      for metric, factor, digits in columns.values()
+      for _, metric, factor, digits in columns
     ]
-    lines.append(row(HEADS.label(head), *values))
-  return "\n".join(lines)
+    rows.append([HEADS.label(head), *values])
+  return markdown(
+    Table(columns=[Column("head"), *(Column(name) for name, *_ in columns)], rows=rows)
+  )
 
 
 def calibration_rankings_table(records: Sequence[Record]) -> str:
   """Tabulate AUROC at a temperature of 1, and how far the fitted one moves it, pair by pair."""
-  titles = [
-    title
-    for unknown in _QUICKSTART_SETS
-    for title in (f"{name_of(unknown)}: AUROC, T = 1", "fitted T")
-  ]
-  lines = [row("method", *titles), row(*["---"] * (1 + len(titles)))]
+  columns = [Column("method")]
+  for unknown in _QUICKSTART_SETS:
+    columns += [Column("AUROC, T = 1", group=name_of(unknown)), Column("fitted T")]
+  rows = []
   for head in ("softmax", "isomax"):
     for detector in calibration.SCORES:
       cells = []
@@ -225,9 +227,9 @@ def calibration_rankings_table(records: Sequence[Record]) -> str:
           for name in (detector, calibration.calibrated_name(detector))
         )
         moved = [calibrated[run] - value for run, value in plain.items()]
-        cells += [spread(list(plain.values())), spread(moved, sign="+")]
-      lines.append(row(method_name(head, detector), *cells))
-  return "\n".join(lines)
+        cells += [spread(list(plain.values())), spread(moved, signed=True)]
+      rows.append([method_name(head, detector), *cells])
+  return markdown(Table(columns=columns, rows=rows))
 
 
 def table_writer(module: ModuleType, metric: str) -> Callable[[Sequence[Record]], str]:

@@ -66,6 +66,8 @@ CONFINED = {
   "PIL": ("data",),
   "orbax": ("training",),
   "matplotlib": ("reporting",),
+  "jinja2": ("reporting",),
+  "markupsafe": ("reporting",),
   "mlxtend": ("data",),
   "sklearn": ("data",),
   "torch": (),
@@ -214,8 +216,8 @@ def test_a_cycle_is_seen(tmp_path):
 
 # No rich here: Flax imports it.
 HEAVY = (
-  "tensorflow tensorflow_datasets grain array_record matplotlib tyro PIL sklearn mlxtend torch "
-  "tensorboardX"
+  "tensorflow tensorflow_datasets grain array_record matplotlib jinja2 tyro PIL sklearn mlxtend "
+  "torch tensorboardX"
 )
 
 

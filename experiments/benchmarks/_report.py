@@ -21,6 +21,7 @@ import numpy as np
 from experiments.benchmarks import _memory, _timing
 from isomax_jax import _checks
 from isomax_jax._files import append_json_lines, one_line, read_json_lines
+from isomax_jax.reporting.numbers import mean_text
 from isomax_jax.runs.environment import environment
 
 
@@ -119,8 +120,8 @@ class Report:
     print(f"{'':{width}} {'n':>4} {'mean ± std, images/s':>24} {'first call, s':>14}")
     for name, (first, seconds) in timings.items():
       rates = images / seconds
-      std = f"{statistics.stdev(rates):.1f}" if rates.size > 1 else "-"
-      print(f"{name:{width}} {rates.size:4} {rates.mean():14,.1f} ± {std:>7} {first:14.2f}")
+      mean = mean_text(rates.mean(), statistics.stdev(rates) if rates.size > 1 else None)
+      print(f"{name:{width}} {rates.size:4} {mean:>24} {first:14.2f}")
       self.keep(case, name, "images/s", rates)
 
   def usages(
@@ -167,13 +168,13 @@ class Report:
     percent = 100 * np.atleast_1d(shares)
     share, std = float(np.median(percent)), _deviation(percent)
     target = met = None
-    verdict = f" ± {std:.1f} (n {percent.size})" if std is not None else ""
+    verdict = f" (n {percent.size})" if std is not None else ""
     if at_most is not None:
       target, met = f"<= {100 * at_most:g}", share <= 100 * at_most
       verdict += f", target {target} % {'met' if met else 'NOT met'}"
     if is_nothing(share, std, percent.size):
       verdict += ", not told from 0"
-    print(f"{what}: {share:.1f} %{verdict}")
+    print(f"{what}: {mean_text(share, std)} %{verdict}")
     self._append(case, what, "%", share, std, percent.size, target, met)
 
   def keep(

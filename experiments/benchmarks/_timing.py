@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from isomax_jax.reporting.numbers import mean_text
+
 
 class Timing(NamedTuple):
   """The wall time of one function's calls, in seconds.
@@ -61,10 +63,9 @@ def table(timings: Mapping[str, Timing]) -> str:
   rows = [f"{'':{width}} {'n':>4} {'mean ± std, ms':>21} {'median':>10} {'min':>10} {'first':>10}"]
   for name, (first, seconds) in timings.items():
     n, ms = seconds.size, 1e3 * seconds
-    std = ms.std(ddof=1) if n > 1 else np.nan
+    mean = mean_text(ms.mean(), ms.std(ddof=1) if n > 1 else None, digits=3)
     rows.append(
-      f"{name:{width}} {n:4} {ms.mean():11.3f} ± {std:7.3f}"
-      f" {np.median(ms):10.3f} {ms.min():10.3f} {1e3 * first:10.3f}"
+      f"{name:{width}} {n:4} {mean:>21} {np.median(ms):10.3f} {ms.min():10.3f} {1e3 * first:10.3f}"
     )
   return "\n".join(rows)
 

@@ -34,7 +34,7 @@ def benchmark(
     data_dir: Where sets are kept. None: $TFDS_DATA_DIR, else ~/tensorflow_datasets.
   """
   from isomax_jax import runs
-  from isomax_jax.cli._tables import benchmark_tables, console
+  from isomax_jax.cli._tables import benchmark_tables, console, show
 
   terminal = console()
   with terminal.status("") as status:
@@ -52,7 +52,7 @@ def benchmark(
     result.records, near=result.near, refused=tuple(result.refused), title=str(run_dir)
   )
   for table in tables:
-    terminal.print(table)
+    show(terminal, table)
   for name, error in result.refused.items():
     print(f"not run: {error if name in str(error) else f'{name}: {error}'}")
   print(f"records, scores and figures: {run_dir / runs.BENCHMARK}")

@@ -25,7 +25,7 @@ def compile(
     target: Generation and topology: v4:2x2x1, v5e:2x2, v5e:4x4 or v6e:2x2, for example.
     data_dir: Where sets are kept. None: $TFDS_DATA_DIR, else ~/tensorflow_datasets.
   """
-  from isomax_jax.cli._tables import console, programs_table
+  from isomax_jax.cli._tables import console, programs_table, show
   from isomax_jax.runs.compile import compile_programs, tpu_devices
 
   devices = tpu_devices(target)
@@ -33,6 +33,6 @@ def compile(
   with terminal.status("compiling"):
     programs = list(compile_programs(config, target, data_dir=data_dir))
   title = f"{config.model.name} {config.model.head} on {len(devices)} × {devices[0].device_kind}"
-  terminal.print(programs_table(programs, title=title))
+  show(terminal, programs_table(programs, title=title))
   print(f"compiles and fits: {target}")
   return 0

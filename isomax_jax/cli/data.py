@@ -17,18 +17,18 @@ def data(action: tyro.conf.Positional[Literal["list"]], *, data_dir: Path | None
     action: What to do: list.
     data_dir: Where sets are kept. None: $TFDS_DATA_DIR, else ~/tensorflow_datasets.
   """
-  from rich.table import Table
+  from isomax_jax.cli._tables import console, show
+  from isomax_jax.reporting.tables import Column, Table
 
-  from isomax_jax.cli._tables import console
-
-  table = Table("set", "role", "images", "shape", "prepared", "how to get it")
+  rows = []
   for spec in (*SPECS.values(), *folders.find_prepared(data_dir=data_dir)):
     prepared = "yes" if is_prepared(spec, data_dir=data_dir) else "no"
     splits = ", ".join(f"{split} {count:,}" for split, count in spec.splits.items())
     shape = "x".join(map(str, spec.example_shape))
-    table.add_row(spec.name, spec.role, splits, shape, prepared, _origin(spec))
-  table.add_row(folders.PATTERN, "in, out", "any", "any", "", "your own: SPLIT/CLASS/IMAGE")
-  console().print(table)
+    rows.append([spec.name, spec.role, splits, shape, prepared, _origin(spec)])
+  rows.append([folders.PATTERN, "in, out", "any", "any", "", "your own: SPLIT/CLASS/IMAGE"])
+  names = "set", "role", "images", "shape", "prepared", "how to get it"
+  show(console(), Table(columns=[Column(name, is_text=True) for name in names], rows=rows))
   return 0
 
 

@@ -22,10 +22,9 @@ def evaluate(
     data_dir: Where sets are kept. None: $TFDS_DATA_DIR, else ~/tensorflow_datasets.
   """
   from isomax_jax import runs
-  from isomax_jax.cli._tables import console, results_table
+  from isomax_jax.cli._tables import console, results_table, show
 
   records = runs.evaluate(run_dir, out_sets=out, data_dir=data_dir)
-  detectors = list(dict.fromkeys(r.detector for r in records if r.detector))
-  console().print(results_table(records, title=str(run_dir), detectors=detectors))
+  show(console(), results_table(records, title=str(run_dir)))
   print(f"records: {run_dir / 'records.jsonl'}; next: isomax-jax report {run_dir}")
   return 0

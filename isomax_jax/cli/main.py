@@ -21,7 +21,7 @@ _COMMANDS = (
 _PACKAGES_OF_EXTRA = {
   "train": "tyro rich orbax tensorflow_datasets array_record PIL scipy grain filelock",
   "tpu-aot": "libtpu",
-  "plots": "matplotlib",
+  "plots": "matplotlib jinja2 markupsafe",
   "quickstart": "mlxtend sklearn",
   "tensorboard": "tensorboardX",
 }

@@ -69,20 +69,20 @@ def _print_csv(predictions: Sequence[Prediction]) -> None:
 
 
 def _print_table(predictions: Sequence[Prediction]) -> None:
-  from rich.table import Table
-  from rich.text import Text
+  from isomax_jax.cli._tables import console, show
+  from isomax_jax.reporting.tables import Column, Table
 
-  from isomax_jax.cli._tables import console
-
-  table = Table("image", "label", "calibrated probability", "score", "decision")
-  for column in table.columns[2:4]:
-    column.justify = "right"
+  columns = [
+    *(Column("image", is_text=True), Column("label", is_text=True)),
+    *(Column("calibrated probability"), Column("score"), Column("decision", is_text=True)),
+  ]
+  rows, styles = [], {}
   folders = defaultdict(list)
-  for p in predictions:
-    decision = Text("known", "green") if p.known else Text("unknown", "red")
+  for i, p in enumerate(predictions):
+    decision, styles[i, 4] = ("known", "green") if p.known else ("unknown", "red")
     name, label = printable(str(p.path)), printable(p.label)
-    table.add_row(name, label, f"{p.probability:.1%}", f"{p.score:.4f}", decision)
+    rows.append([name, label, f"{p.probability:.1%}", f"{p.score:.4f}", decision])
     folders[p.path.parent].append(p.known)
-  console().print(table)
+  show(console(), Table(columns=columns, rows=rows), styles=styles)
   for folder, known in folders.items():
     print(f"{printable(str(folder))}: {sum(known)} known, {len(known) - sum(known)} unknown")

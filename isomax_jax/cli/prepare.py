@@ -1,12 +1,12 @@
 """``isomax-jax prepare``."""
 
+from functools import partial
 from pathlib import Path
 
 import tyro
-from rich.progress import TextColumn, TimeElapsedColumn
 
 from isomax_jax import data
-from isomax_jax.cli.progress import NamedBars
+from isomax_jax.cli.progress import ProgressLines
 
 
 def prepare(
@@ -34,9 +34,9 @@ def prepare(
   for name in names:
     configurations = [each for each in data.SPECS if each.partition("/")[0] == name]
     sets += configurations or [name]
-  with _Bars() as bars:
+  with ProgressLines() as lines:
     folders = [
-      data.prepare(name, data_dir=data_dir, manual_dir=manual_dir, report=bars.show)
+      data.prepare(name, data_dir=data_dir, manual_dir=manual_dir, report=partial(_show, lines))
       for name in sets
     ]
   for name, folder in zip(sets, folders, strict=True):
@@ -44,28 +44,12 @@ def prepare(
   return 0
 
 
-class _Bars(NamedBars):
-  """A bar for each set and remarks above them, shown from the first report on."""
-
-  def __init__(self):
-    super().__init__(
-      TextColumn("{task.percentage:>3.0f}% {task.fields[text]}"), TimeElapsedColumn()
-    )
-
-  def __enter__(self):
-    return self
-
-  def __exit__(self, *exception):
-    if self.live.is_started:
-      self.stop()
-
-  def show(self, progress: data.Progress) -> None:
-    """Show how far a set is."""
-    self.start()
-    if progress.stage == "note":
-      note = f"note: {progress.text}"
-      self.console.print(note, highlight=False, markup=False, emoji=False, soft_wrap=True)
-      return
+def _show(lines: ProgressLines, progress: data.Progress) -> None:
+  """Show how far a set is, and remarks above the lines."""
+  if progress.stage == "note":
+    note = f"note: {progress.text}"
+    lines.start()
+    lines.console.print(note, highlight=False, markup=False, emoji=False, soft_wrap=True)
+  else:
     text = f"{progress.stage} {progress.text}"
-    total = progress.total or None
-    self.set(progress.name, completed=progress.done, total=total, text=text)
+    lines.set(progress.name, done=progress.done, total=progress.total or None, text=text)

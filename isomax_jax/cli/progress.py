@@ -1,68 +1,50 @@
-"""Progress bars on the terminal."""
-
-from typing import Any
+"""Progress on the terminal."""
 
 from rich.console import Console
-from rich.progress import (
-  BarColumn,
-  MofNCompleteColumn,
-  Progress,
-  ProgressColumn,
-  TextColumn,
-  TimeElapsedColumn,
-  TimeRemainingColumn,
-)
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column
 
 from isomax_jax.runs.seeds import Message
-from isomax_jax.training.writers import Metrics
+
+_ROOM_FOR_BARS = 110
 
 
-class NamedBars(Progress):
-  """Bars found by their names, by default on the standard error."""
+class ProgressLines(Progress):
+  """A live line for each job: its name, a bar, a share, what it says, and the time left or taken.
 
-  def __init__(self, *columns: ProgressColumn, console: Console | None = None):
+  They are on the standard error, by default, from the first report on.
+  """
+
+  def __init__(self, *, console: Console | None = None):
+    console = console or Console(stderr=True)
+    # Where there is little room, there is no bar, and names are folded: nothing is cut.
+    bar = [BarColumn(bar_width=24)] if console.width >= _ROOM_FOR_BARS else []
+    name, text = Column(overflow="fold", min_width=8), Column(overflow="fold", min_width=20)
+    time = Column(no_wrap=True, min_width=len("00:00"))
     super().__init__(
-      TextColumn("{task.description}"),
-      BarColumn(bar_width=24),
-      *columns,
-      console=console or Console(stderr=True),
-    )
-
-  def set(self, name: str, **values: Any) -> None:
-    """Set what the bar of this name shows; add the bar if there is none."""
-    ids = [task.id for task in self.tasks if task.description == name]
-    self.update(ids[0] if ids else self.add_task(name, text=""), **values)
-
-
-class ProgressLine(NamedBars):
-  """One live line: step, share, images a second, time left, loss and accuracy."""
-
-  def __init__(self, title: str, *, total_steps: int, console: Console | None = None):
-    super().__init__(
-      TextColumn("{task.percentage:3.0f}%  step {task.completed}/{task.total}"),
-      TextColumn("{task.fields[text]}"),
-      TimeRemainingColumn(compact=True),
+      TextColumn("{task.description}", markup=False, table_column=name),
+      *bar,
+      TextColumn("{task.percentage:>3.0f}%", table_column=Column(no_wrap=True, min_width=4)),
+      TextColumn("{task.fields[text]}", markup=False, table_column=text),
+      TimeRemainingColumn(compact=True, elapsed_when_finished=True, table_column=time),
       console=console,
     )
-    self._title = title
-    self.set(title, total=total_steps, text="compiling")
 
-  def __call__(self, step: int, metrics: Metrics) -> None:
-    """Show the training's metrics."""
-    if metrics["split"] == "train":
-      text = (
-        f"{metrics['images_per_second']:,.0f} images/s  loss {metrics['loss']:.3f}  "
-        f"accuracy {metrics['accuracy']:.1%}"
-      )
-      self.set(self._title, completed=step, text=text)
+  def __enter__(self):
+    return self
 
+  def __exit__(self, *exception):
+    if self.live.is_started:
+      self.stop()
 
-class Bars(NamedBars):
-  """A bar for each job; ``show`` is what :func:`isomax_jax.runs.seeds.run_jobs` reports to."""
-
-  def __init__(self):
-    super().__init__(MofNCompleteColumn(), TextColumn("{task.fields[text]}"), TimeElapsedColumn())
+  def set(self, name: str, *, done: int, total: int | None, text: str) -> None:
+    """Set what the line of this name shows; add the line if there is none."""
+    self.start()
+    ids = [task.id for task in self.tasks if task.description == name]
+    line = ids[0] if ids else self.add_task(name, text="")
+    self.update(line, completed=done, total=total, text=text)
 
   def show(self, job: Message) -> None:
-    """Show how far a job is."""
-    self.set(job.name, completed=job.step, total=job.total_steps, text=job.text)
+    """Show how far a job is; what :func:`isomax_jax.runs.seeds.run_jobs` reports to."""
+    text = f"{job.step}/{job.total_steps} {job.text}"
+    self.set(job.name, done=job.step, total=job.total_steps, text=text)

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import tyro
+from rich.console import Console
 
-from isomax_jax.cli._tables import console, results_table
+from isomax_jax.cli._tables import console, results_table, show
 from isomax_jax.reporting import Record
+from isomax_jax.reporting.numbers import mean_text
 
 _DETECTORS = ("maximum_probability", "entropic_score")
 
@@ -35,7 +37,7 @@ def quickstart(
     fresh: Train anew what has been trained before.
     data_dir: Where sets are kept. None: $TFDS_DATA_DIR, else ~/tensorflow_datasets.
   """
-  from isomax_jax.cli.progress import Bars
+  from isomax_jax.cli.progress import ProgressLines
   from isomax_jax.reporting import figures
   from isomax_jax.reporting.report import write_report
   from isomax_jax.reporting.results import read_results
@@ -44,23 +46,23 @@ def quickstart(
   started = time.perf_counter()
   jobs = job.make_jobs(seeds=seeds, quick=quick)
   screen = console()
-  screen.print(_protocol(len(jobs), quick=quick), highlight=False)
-  with Bars() as bars:
+  _say(screen, _protocol(len(jobs), quick=quick))
+  with ProgressLines() as lines:
     records = job.run_jobs(
       jobs,
       workdir,
       experiment="quickstart_quick" if quick else "quickstart",
       data_dir=data_dir,
       fresh=fresh,
-      report=bars.show,
+      report=lines.show,
     )
   known_sets = list(dict.fromkeys(record.in_set for record in records))
   for known_set in known_sets if len(jobs) > len(job.HEADS) else ():
     of_split = [record for record in records if record.in_set == known_set]
-    screen.print(results_table(of_split, title=f"known: {known_set}", detectors=_DETECTORS))
+    show(screen, results_table(of_split, title=f"known: {known_set}", detectors=_DETECTORS))
   title = f"mean ± standard deviation over {len(jobs) // len(job.HEADS)} runs of each head"
-  screen.print(results_table(records, title=title, detectors=_DETECTORS))
-  screen.print(_paired(records), highlight=False)
+  show(screen, results_table(records, title=title, detectors=_DETECTORS))
+  _say(screen, _paired(records))
 
   run_dirs = [workdir / each.name for each in jobs]
   runs = [read_results(run_dir) for run_dir in run_dirs]
@@ -74,11 +76,11 @@ def quickstart(
   samples = workdir / "samples"
   job.write_samples(samples, shown.in_set, seed=seeds[0], data_dir=data_dir)
   decision = shown.decision
-  screen.print(
+  _say(
+    screen,
     f"{shown.title}: known where the score is {decision['threshold']:.4f} or more, which accepts "
-    f"{decision['tpr']:.0%} of {decision['examples']} held-out\ntraining images; every run keeps "
+    f"{decision['tpr']:.0%} of {decision['examples']} held-out training images; every run keeps "
     "its own threshold in decision.json.",
-    highlight=False,
   )
   print(f"report:  {workdir / 'report.html'}")
   print(f"figures: {workdir}/scores.png, roc.png, training.png")
@@ -87,12 +89,17 @@ def quickstart(
   return 0
 
 
+def _say(screen: Console, text: str) -> None:
+  """Print text in lines of a length that can be read."""
+  screen.print(text, width=min(screen.width, 110), highlight=False)
+
+
 def _protocol(networks: int, *, quick: bool) -> str:
   shortened = "SHORTENED: one split, 10 epochs; its numbers mean nothing.\n" if quick else ""
   return (
     f"{shortened}{networks} networks, SoftMax and IsoMax with the same seeds and recipe. Known: "
-    "eight of the ten digits, 100 training, 50 validation\nand 350 test images each. Unknown: the "
-    "other two digits (near), letters and photographs (far). None of the unknown, and\n"
+    "eight of the ten digits, 100 training, 50 validation and 350 test images each. Unknown: the "
+    "other two digits (near), letters and photographs (far). None of the unknown, and "
     "none of the test images, is seen in training or in the choice of the threshold."
   )
 
@@ -109,9 +116,10 @@ def _paired(records: Sequence[Record]) -> str:
 
   softmax, isomax = rates("softmax", "maximum_probability"), rates("isomax", "entropic_score")
   better = sum(rate > softmax[run] for run, rate in isomax.items())
+  means = [mean_text(statistics.fmean(of.values()), factor=100) for of in (softmax, isomax)]
   return (
     "Unseen digits rejected where 95% of known ones are accepted: SoftMax+MPS "
-    f"{statistics.fmean(softmax.values()):.1%}, IsoMax+ES {statistics.fmean(isomax.values()):.1%};"
-    f"\nIsoMax+ES rejects more in {better} of {len(isomax)} pairs. "
+    f"{means[0]}%, IsoMax+ES {means[1]}%; "
+    f"IsoMax+ES rejects more in {better} of {len(isomax)} pairs. "
     "Single pairs mislead: --seeds 0 1 2 adds more."
   )

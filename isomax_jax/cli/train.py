@@ -48,8 +48,9 @@ def train(
   import jax
 
   from isomax_jax import runs
-  from isomax_jax.cli.progress import Bars, ProgressLine
+  from isomax_jax.cli.progress import ProgressLines
   from isomax_jax.runs.environment import keep_compiled_programs
+  from isomax_jax.runs.seeds import MessageWriter
   from isomax_jax.training.processes import connected
 
   if compile_cache is not None:
@@ -62,13 +63,14 @@ def train(
   if seeds:
     if distributed:
       raise ValueError("seeds are trained by one process each, not by distributed ones")
-    with Bars() as bars:
+    with ProgressLines() as lines:
       run_dirs = runs.train_seeds(
-        config, seeds, workdir, data_dir=data_dir, fresh=fresh, report=bars.show
+        config, seeds, workdir, data_dir=data_dir, fresh=fresh, report=lines.show
       )
     print("\n".join(f"trained: {run_dir}" for run_dir in run_dirs))
     return 0
   with contextlib.ExitStack() as stack:
+    lines = stack.enter_context(ProgressLines())
     if distributed:
       stack.enter_context(connected(**others, heartbeat_seconds=heartbeat_seconds))
     runs.train(
@@ -76,7 +78,7 @@ def train(
       workdir,
       data_dir=data_dir,
       fresh=fresh,
-      progress=lambda total_steps: ProgressLine(title, total_steps=total_steps),
+      progress=lambda total_steps: MessageWriter(title, total_steps, lines.show),
     )
   if jax.process_index() == 0:
     print(f"trained: {workdir}; next: isomax-jax evaluate {workdir}")

@@ -1,7 +1,7 @@
 """Records of results, and the figures and reports made of them.
 
 :mod:`~isomax_jax.reporting.figures` and :mod:`~isomax_jax.reporting.report` are imported by name:
-they need Matplotlib, the rest does not.
+they need Matplotlib and Jinja2, the rest does not.
 """
 
 from isomax_jax.reporting.records import Record as Record

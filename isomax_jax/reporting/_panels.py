@@ -1,5 +1,6 @@
 """Panels of figures: histograms of scores, ROC curves, reliability and training curves."""
 
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from matplotlib.patches import Patch
 from isomax_jax.metrics import Reliability, auroc, tnr_at_tpr
 from isomax_jax.metrics.detection import counts_below
 from isomax_jax.reporting import style
+from isomax_jax.reporting.numbers import mean_text
 from isomax_jax.reporting.records import method_name, network_name
 from isomax_jax.reporting.results import Results
 
@@ -80,10 +82,12 @@ def histogram_keys() -> list[Patch]:
 def draw_rocs(axes: Axes, groups: Mapping[tuple[str, str, str], Pairs]) -> None:
   """Draw the curves of each head, detector and objective, with their numbers below them."""
   text = corner_text(axes, fontsize=8.2)
-  top = 0.03 + 0.085 * len(groups)
+  room = {"width": 0.43 * style.panel_width(axes), "fontsize": 8.2, "bold": True}
+  names = [style.plain(method_name(*method), **room) for method in groups]
+  *heights, top = row_heights(names[::-1])
   axes.text(0.63, top, "AUROC", color=style.INK, **text)
   axes.text(0.99, top, "TNR@TPR95", color=style.INK, **text)
-  for row, (method, pairs) in enumerate(groups.items()):
+  for (method, pairs), name, height in zip(groups.items(), names, heights[::-1], strict=True):
     colour = style.head_colour(method[0])
     curves = [roc(known, unknown) for known, unknown in pairs]
     if len(curves) > 1:
@@ -93,9 +97,8 @@ def draw_rocs(axes: Axes, groups: Mapping[tuple[str, str, str], Pairs]) -> None:
       mean = np.mean([np.interp(rates, *curve) for curve in curves], axis=0)
       curves = [(np.append(0.0, rates), np.append(0.0, mean))]
     axes.plot(*curves[0], color=colour, linewidth=2)
-    height = 0.03 + 0.085 * (len(groups) - 1 - row)
     means = [_mean(metric, pairs) for metric in (auroc, tnr_at_tpr)]
-    for x, words in zip((0.43, 0.63, 0.99), (method_name(*method), *means), strict=True):
+    for x, words in zip((0.43, 0.63, 0.99), (name, *means), strict=True):
       axes.text(x, height, words, color=colour, fontweight="bold", **text)
 
 
@@ -123,6 +126,7 @@ def roc_panels(
     axes.set_xlabel("unknown accepted, %", **style.LABEL)
   for axes in grid[:, 0]:
     axes.set_ylabel("known accepted, %", **style.LABEL)
+  style.make_room(figure, grid)
   return figure, panels
 
 
@@ -132,6 +136,12 @@ def corner_text(axes: Axes, *, fontsize: float) -> dict[str, Any]:
   return {
     "transform": axes.transAxes, "fontsize": fontsize, "va": "bottom", "ha": "right", "bbox": box
   }  # fmt: skip
+
+
+def row_heights(texts: Sequence[str]) -> list[float]:
+  """Return where texts in a panel's corner stand, from the lowest on, and where one above would."""
+  steps = [0.085 + 0.065 * text.count("\n") for text in texts]
+  return [0.03 + sum(steps[:i]) for i in range(len(steps) + 1)]
 
 
 def roc(known: np.ndarray, unknown: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -147,10 +157,16 @@ def draw_reliabilities(
   """Draw accuracy and, below it, the count of images by confidence for each head and objective."""
   top.plot([0, 1], [0, 1], color=style.INK, linewidth=0.8, linestyle=style.DASHED, zorder=0)
   text = corner_text(top, fontsize=8.5)
+  width = 0.95 * style.panel_width(top)
+  names = {}
+  for (head, objective), members in reversed(list(of_network.items())):
+    error = statistics.fmean(each.calibration_error for each in members)
+    words = f"{network_name(head, objective)}: ECE {mean_text(error, factor=100)} %"
+    names[head, objective] = style.plain(words, width=width, fontsize=8.5, bold=True)
   most = 0
-  for row, ((head, objective), members) in enumerate(reversed(of_network.items())):
-    colour = style.head_colour(head)
-    edges, counts, confidence, accuracy = pooled(members)
+  for (network, words), height in zip(names.items(), row_heights([*names.values()]), strict=False):
+    colour = style.head_colour(network[0])
+    edges, counts, confidence, accuracy = pooled(of_network[network])
     filled = counts > 0
     points, areas = (confidence[filled], accuracy[filled]), 250 * counts[filled] / counts.sum()
     top.plot(*points, color=colour, linewidth=1, alpha=0.6)
@@ -158,9 +174,7 @@ def draw_reliabilities(
     top.scatter(*points, areas + 8, color=colour, alpha=0.7, linewidth=0, clip_on=False)
     bottom.stairs(counts, edges, color=colour, linewidth=1.2)
     most = max(most, counts.sum())
-    error = 100 * np.mean([each.calibration_error for each in members])
-    words = f"{network_name(head, objective)}: ECE {error:.1f} %"
-    top.text(0.99, 0.03 + 0.085 * row, words, color=colour, fontweight="bold", **text)
+    top.text(0.99, height, words, color=colour, fontweight="bold", **text)
   top.set(xlim=(0, 1.01), ylim=(0, 1.01))
   for axis in (top.xaxis, top.yaxis):
     axis.set_ticks([0, 0.5, 1], labels=["0", "50", "100"])
@@ -203,4 +217,4 @@ def mark_maximum_entropy(axes: Axes, classes: int) -> None:
 
 def _mean(metric: Callable[[np.ndarray, np.ndarray], float], pairs: Pairs) -> str:
   """Return the mean of a metric over runs as text, in percent."""
-  return f"{100 * np.mean([metric(*pair) for pair in pairs]):.1f}"
+  return mean_text(statistics.fmean(metric(*pair) for pair in pairs), factor=100)

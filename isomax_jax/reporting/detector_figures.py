@@ -15,6 +15,7 @@ from isomax_jax.evaluation.measure import TEST
 from isomax_jax.metrics import auroc
 from isomax_jax.reporting import _panels, style
 from isomax_jax.reporting._groups import unique
+from isomax_jax.reporting.numbers import mean_text
 
 # Of Okabe and Ito's colours.
 _BEST = ("#0072b2", "#d55e00", "#cc79a7", "#e69f00")
@@ -39,9 +40,14 @@ def roc_curves(scores: Mapping[str, np.ndarray]) -> Figure:
     for name in reversed(detectors):
       axes.plot(*_panels.roc(*pairs[name]), **looks[name])
     text = _panels.corner_text(axes, fontsize=8)
-    for row, name in enumerate(reversed(shown)):
-      words = f"{DETECTORS.label(name)} {100 * auroc(*pairs[name]):.1f}"
-      axes.text(0.99, 0.03 + 0.085 * row, words, color=looks[name]["color"], **text)
+    width = 0.95 * style.panel_width(axes)
+    words = [
+      style.plain(f"{DETECTORS.label(name)} {_auroc(*pairs[name])}", width=width, fontsize=8)
+      for name in reversed(shown)
+    ]
+    heights = _panels.row_heights(words)
+    for name, line, height in zip(reversed(shown), words, heights, strict=False):
+      axes.text(0.99, height, line, color=looks[name]["color"], **text)
     axes.axhline(0.95, color=style.RULE, linewidth=0.8, zorder=0)
   others = len(detectors) - len(shown)
   handles = [Line2D([], [], label=DETECTORS.label(name), **looks[name]) for name in shown]
@@ -67,10 +73,13 @@ def score_histograms(scores: Mapping[str, np.ndarray]) -> Figure:
     edges = _panels.bin_edges(np.concatenate([known, *unknowns]))
     for unknown, axes in zip(unknowns, row, strict=True):
       _draw_small_histogram(axes, known, unknown, edges)
-    row[0].set_ylabel(DETECTORS.label(detector), rotation=0, ha="right", va="center", **style.LABEL)
+    label = style.plain(DETECTORS.label(detector), width=1.6)
+    row[0].set_ylabel(label, rotation=0, ha="right", va="center", **style.LABEL)
   for out_set, axes in zip(out_sets, grid[0], strict=True):
-    axes.set_title(style.plain(out_set), loc="left", color=style.UNKNOWN, fontsize=8.5, pad=4)
+    title = style.plain(out_set, width=1.35, fontsize=8.5)
+    axes.set_title(title, loc="left", color=style.UNKNOWN, fontsize=8.5, pad=4)
   style.legend(figure, _panels.histogram_keys())
+  style.make_room(figure, grid[:1])
   return figure
 
 
@@ -88,8 +97,11 @@ def _draw_small_histogram(
   axes.set_yticks([])
   axes.spines[["top", "right", "left"]].set_visible(False)
   axes.spines["bottom"].set_color(style.RULE)
-  number = f"{100 * auroc(known, unknown):.1f}"
-  axes.text(0.01, 0.95, number, transform=axes.transAxes, va="top", **style.LABEL)
+  axes.text(0.01, 0.95, _auroc(known, unknown), transform=axes.transAxes, va="top", **style.LABEL)
+
+
+def _auroc(known: np.ndarray, unknown: np.ndarray) -> str:
+  return mean_text(float(auroc(known, unknown)), factor=100)
 
 
 def _ranked(scores: Mapping[str, np.ndarray]) -> tuple[Sequence[str], Sequence[str]]:

@@ -58,9 +58,11 @@ def score_histograms(runs: Sequence[Results], *, detector: str | None = None) ->
   methods = _methods(runs, detector)
   line = {"color": style.INK, "linewidth": 1, "linestyle": style.DASHED}
   figure = style.make_figure(
-    width=style.WIDTH if len(methods) > 1 else 5.0, height=0.95 + 1.45 * len(names)
+    width=max(style.WIDTH, 2.3 * len(methods)) if len(methods) > 1 else 5.0,
+    height=0.95 + 1.45 * len(names),
   )
   grid = figure.subplots(len(names), len(methods), sharex="col", squeeze=False)
+  width = style.panel_width(grid[0, 0])
   for ((head, own, objective), members), panels in zip(methods.items(), grid.T, strict=True):
     pairs = {name: _pairs(members, own, name) for name in names}
     scores = [scores for each in pairs.values() for pair in each for scores in pair]
@@ -76,16 +78,18 @@ def score_histograms(runs: Sequence[Results], *, detector: str | None = None) ->
           axes.axvline(threshold, ymax=0.8, **line)
       else:
         axes.text(0.5, 0.5, "not scored", transform=axes.transAxes, ha="center", **style.LABEL)
+    above = 22 + 13 * panels[0].get_title(loc="left").count("\n")
+    name = style.plain(method_name(head, own, objective), width=width, fontsize=10.5, bold=True)
     panels[0].annotate(
-      method_name(head, own, objective), (0.5, 1),
-      xytext=(0, 22), xycoords="axes fraction", textcoords="offset points", ha="center",
-      fontsize=10.5, fontweight="bold", color=style.head_colour(head),
+      name, (0.5, 1), xytext=(0, above), xycoords="axes fraction", textcoords="offset points",
+      ha="center", fontsize=10.5, fontweight="bold", color=style.head_colour(head),
     )  # fmt: skip
-    label = _AXIS_LABELS.get(own, own.replace("_", " "))
-    panels[-1].set_xlabel(f"{label} (higher: more known)", **style.LABEL)
+    label = f"{_AXIS_LABELS.get(own, own.replace('_', ' '))} (higher: more known)"
+    panels[-1].set_xlabel(style.plain(label, width=width + 0.3), **style.LABEL)
   for axes in grid[:, 0]:
     axes.set_ylabel("share of images", **style.LABEL)
   style.legend(figure, [*_panels.histogram_keys(), Line2D([], [], label="threshold", **line)])
+  style.make_room(figure, grid)
   return figure
 
 

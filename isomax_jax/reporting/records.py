@@ -6,13 +6,14 @@ import json
 import math
 import os
 import statistics
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from isomax_jax._files import append_json_lines, naming, read_json_lines, write_atomically
 from isomax_jax.detectors import DETECTORS
 from isomax_jax.heads import HEADS
+from isomax_jax.reporting.numbers import mean_text
 from isomax_jax.training import OBJECTIVES
 
 METRIC_LABELS = {
@@ -233,8 +234,7 @@ class Summary(NamedTuple):
 
   def text(self, *, factor: float = 100, digits: int = 1) -> str:
     """Return mean ± standard deviation, by default in percent; of a single value, the mean."""
-    mean, std = (f"{factor * value:.{digits}f}" for value in (self.mean, self.std))
-    return f"{mean} ± {std}" if self.n > 1 else mean
+    return mean_text(self.mean, self.std, factor=factor, digits=digits)
 
 
 # Fields that distinguish two measurements; the others say how one came about.
@@ -247,9 +247,7 @@ _SPLITS = {"in_set": "known", "out_set": "unknown"}
 _CONSTANT = tuple(_SPLITS.get(name, name) for name in _CELL if name != "seed")
 
 
-def summarize(
-  records: Iterable[Record], *, by: Sequence[str]
-) -> dict[tuple[Hashable, ...], Summary]:
+def summarize(records: Iterable[Record], *, by: Sequence[str]) -> dict[tuple[Any, ...], Summary]:
   """Average records over seeds and splits.
 
   What was measured again (the same metric of the same network, sets and detector in the same

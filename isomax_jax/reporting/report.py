@@ -3,20 +3,29 @@
 import itertools
 import os
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from isomax_jax._files import write_atomically
 from isomax_jax.evaluation.measure import TEST
-from isomax_jax.reporting import _groups, _html, figures, style
+from isomax_jax.reporting import _groups, _html, figures
 from isomax_jax.reporting._groups import unique
-from isomax_jax.reporting._tables import CLASSIFICATION, metrics_table, overview, unknown_sets
+from isomax_jax.reporting.numbers import mean_text
 from isomax_jax.reporting.records import DETECTION, method_name, network_name
 from isomax_jax.reporting.results import Results, read_results
+from isomax_jax.reporting.tables import (
+  CLASSIFICATION,
+  Column,
+  Table,
+  metrics_table,
+  overview,
+  unknown_sets,
+)
 
 
 def write_report(run_dirs: Sequence[str | os.PathLike[str]], path: str | os.PathLike[str]) -> None:
@@ -48,131 +57,87 @@ def write_report(run_dirs: Sequence[str | os.PathLike[str]], path: str | os.Path
   runs = _groups.side_by_side(_groups.name_variants([read_results(each) for each in run_dirs]))
   names = unique(run.in_set.partition(":")[0] for run in runs)
   heads = unique(network_name(run.head, run.objective) for run in runs)
-  title = f"{', '.join(names)}: {' beside '.join(heads)}"
-  body = [
-    *_heading(title, runs),
-    *_results(runs),
-    *_decisions(runs),
-    *_calibrations(runs),
-    *_histograms(runs),
-    *_rocs(runs),
-    *_curves(runs),
-    *_examples(runs),
-    *_what_was_run(runs),
-    *_references(),
-  ]
-  write_atomically(Path(path), _html.page(title, body).encode())
+  page = _html.page(
+    title=f"{', '.join(names)}: {' beside '.join(heads)}",
+    facts=_facts(runs),
+    results=_results(runs),
+    decisions=_decisions(runs),
+    calibrations=_calibrations([run for run in runs if run.calibration]),
+    histograms=_histograms(runs),
+    rocs=_drawings(filter(_is_scored, runs), figures.roc_curves, "rocs", "ROC curves"),
+    training=_training(runs),
+    examples=_examples(runs),
+    settings=_settings(runs),
+  )
+  write_atomically(Path(path), page.encode())
 
 
-def _heading(title: str, runs: Sequence[Results]) -> list[str]:
+def _facts(runs: Sequence[Results]) -> list[str]:
   facts = [f"{len(runs)} run{'s' * (len(runs) > 1)} of {', '.join(unique(r.model for r in runs))}"]
   for key, words in (("device", "on {}"), ("git_commit", "commit {:.10}")):
     values = unique(run.environment.get(key) for run in runs)
     facts += [words.format(str(value)) for value in values if value is not None]
+  return facts
+
+
+def _missing(runs: Sequence[Results], get: Callable[[Results], Any], command: str) -> list[str]:
+  """Return the command that makes what is missing, for each run that lacks it."""
+  lacking = [run for run in runs if not get(run)]
+  return [f"isomax-jax {command} {shlex.quote(str(run.path))}" for run in lacking]
+
+
+def _drawings(
+  runs: Iterable[Results], draw: Callable[[Sequence[Results]], Figure], name: str, label: str
+) -> list[tuple[str, Markup]]:
+  """Return a figure of each variant of the runs, with the variant's name."""
   return [
-    _html.element("h1", title),
-    _html.element("p", " · ".join(facts), css="soft"),
-    _html.element(
-      "p",
-      "Each network was trained on images of known classes alone. A detector gives an image a "
-      "score: the higher, the more it looks like what the network knows. Here the known set's "
-      "test images are told by that score from images of sets that the network has never seen.",
-    ),
+    (variant, _html.figure(draw(of), name=f"{name}{i}", label=f"{label} {variant}".strip()))
+    for i, (variant, of) in enumerate(_groups.by_variant(list(runs)).items())
   ]
 
 
-def _section(
-  title: str, runs: Sequence[Results], get: Callable[[Results], Any], what: str, command: str
-) -> tuple[list[str], list[Results]]:
-  """Return a heading, with a note on what runs lack and the command that makes it; the others."""
-  pieces = [_html.element("h2", title)]
-  lacking = [run for run in runs if not get(run)]
-  if lacking:
-    commands = ", ".join(f"`isomax-jax {command} {shlex.quote(str(run.path))}`" for run in lacking)
-    pieces.append(_html.element("p", f"No {what} yet; made by {commands}", css="missing"))
-  return pieces, [run for run in runs if get(run)]
-
-
-def _figures(
-  runs: Sequence[Results], draw: Callable[[Sequence[Results]], Figure], name: str, label: str,
-  caption: str,
-) -> list[str]:  # fmt: skip
-  """Return a figure of each variant of the runs, under the variant's name."""
-  pieces = []
-  for number, (variant, members) in enumerate(_groups.by_variant(runs).items()):
-    drawing = _html.figure(
-      draw(members), name=f"{name}{number}", label=f"{label} {variant}".strip(), caption=caption
-    )
-    pieces += [_html.element("h3", variant), drawing] if variant else [drawing]
-  return pieces
-
-
-def _results(runs: Sequence[Results]) -> list[str]:
-  pieces, runs = _section("Results", runs, lambda run: run.records, "results", "evaluate")
-  if not runs:
-    return pieces
+def _results(runs: Sequence[Results]) -> dict[str, Any]:
+  missing = _missing(runs, lambda run: run.records, "evaluate")
+  runs = [run for run in runs if run.records]
   everything = [("", [record for run in runs for record in run.records])]
   groups = [
     (name, [record for run in group for record in run.records])
     for name, group in _groups.by_split(runs).items()
   ]
   twins = [
-    f"{run.path} and {other.path}"
+    [run.path, other.path]
     for run, other in itertools.combinations(runs, 2)
     if _groups.settings(run) == _groups.settings(other)
   ]
   if twins:
-    text = f"No mean over runs: {twins[0]} have the same settings, split and seed."
-    pieces.append(_html.element("p", text, css="missing"))
     everything = groups = [(str(run.path), run.records) for run in runs]
-  elif len(groups) > 1:
-    pieces += [_html.element("h3", "Mean over runs"), overview(everything)]
-  pieces += [_html.element("h3", "Each run" if len(runs) > 1 else "This run"), overview(groups)]
-  text = (
-    "In percent, NLL in nats; after ± the standard deviation over n runs; bold is the best of its "
-    "column. AUROC: how often a known image scores higher than an unknown one. TNR@TPR95: unknown "
-    "images rejected where 95 % of the known ones are accepted; FPR@TPR95 is the rest. DTACC: the "
-    "best mean of known accepted and unknown rejected. AUPR: area under precision and recall, with "
-    "known (in) or unknown (out) images as positives. NLL: negative log-likelihood, and ECE: "
-    "expected calibration error, of the class probabilities before they are calibrated."
-  )
-  pieces.append(_html.element("p", text, css="soft"))
+  tables = [overview(groups, title="Each run" if len(runs) > 1 else "This run")] if runs else []
+  if len(groups) > 1 and not twins:
+    tables.insert(0, overview(everything, title="Mean over runs"))
   columns = [(None, metric) for metric in CLASSIFICATION]
-  tables = [_html.element("h3", "Known test images"), metrics_table(everything, columns)]
+  all_metrics = [metrics_table(everything, columns, title="Known test images")]
   for unknown in unknown_sets(everything):
     columns = [(unknown, metric) for metric in DETECTION]
-    tables += [_html.element("h3", f"Unknown: {unknown}"), metrics_table(everything, columns)]
-  return [*pieces, _html.details("All metrics", tables)]
+    all_metrics.append(metrics_table(everything, columns, title=f"Unknown: {unknown}"))
+  twins = twins[0] if twins else []
+  return {"missing": missing, "tables": tables, "twins": twins, "all_metrics": all_metrics}
 
 
-def _decisions(runs: Sequence[Results]) -> list[str]:
-  pieces, runs = _section(
-    "Threshold and temperature", runs, lambda run: run.decision, "decision", "train --workdir"
-  )
-  if not runs:
-    return pieces
+def _decisions(runs: Sequence[Results]) -> dict[str, Any]:
+  missing = _missing(runs, lambda run: run.decision, "train --workdir")
+  runs = [run for run in runs if run.decision]
   unknowns = unique(run.unknown(name) for run in runs for name in run.out_sets)
-  header = ["", "threshold", "temperature", "known", *unknowns]
-  groups = [("", 3), ("accepted, %", 1), *([("rejected, %", len(unknowns))] if unknowns else [])]
+  columns = [Column(""), Column("threshold"), Column("temperature")]
+  columns += [Column("known", group="accepted, %")]
+  columns += [Column(name, group="rejected, %") for name in unknowns]
+  rows = _rows(runs, lambda run: _decision_cells(run, unknowns))
   chosen = unique(
-    f"so that {100 * run.decision['tpr']:g} % of {run.decision['examples']:,} are accepted"
+    f"so that {100 * decision['tpr']:g} % of {decision['examples']:,} are accepted"
     for run in runs
+    if (decision := run.decision)
   )
-  return [
-    *pieces,
-    _html.table(header, _rows(runs, lambda run: _decision_cells(run, unknowns)), groups=groups),
-    _html.bullets(
-      [
-        "The threshold is the score from which on an image is called known. It was chosen on "
-        f"training images held out for it, {' or '.join(chosen)}; the share of test images can "
-        "differ a little. No unknown image had a part in it.",
-        "The temperature divides the logits before the softmax, so that the probabilities that "
-        "`isomax-jax predict` prints agree with how often it is right. It was fitted on the same "
-        "held-out images and changes neither label nor score. Above 1 the network was too sure, "
-        "below 1 too cautious; IsoMax is cautious by design.",
-      ]
-    ),
-  ]
+  table = Table(columns=columns, rows=rows) if runs else None
+  return {"missing": missing, "table": table, "chosen": chosen}
 
 
 def _rows(runs: Sequence[Results], cells: Callable[[Results], list[str]]) -> list[list[str]]:
@@ -182,54 +147,50 @@ def _rows(runs: Sequence[Results], cells: Callable[[Results], list[str]]) -> lis
 
 
 def _decision_cells(run: Results, unknowns: Sequence[str]) -> list[str]:
+  decision = run.decision or {}
   accepted = {
-    run.unknown(name): np.mean(run.scores_of(None, name) >= run.decision["threshold"])
+    run.unknown(name): float(np.mean(run.scores_of(None, name) >= decision["threshold"]))
     for name in (TEST, *run.out_sets)
     if f"{run.detector}|{name}" in run.scores
   }
   shares = {name: share if name == TEST else 1 - share for name, share in accepted.items()}
   return [
     method_name(run.head, run.detector, run.objective),
-    *(_number(run.decision[key]) for key in ("threshold", "temperature")),
-    *(f"{100 * shares[name]:.1f}" if name in shares else "not run" for name in (TEST, *unknowns)),
+    *(_number(decision[key]) for key in ("threshold", "temperature")),
+    *(
+      mean_text(shares[name], factor=100) if name in shares else "not run"
+      for name in (TEST, *unknowns)
+    ),
   ]
 
 
-def _calibrations(runs: Sequence[Results]) -> list[str]:
-  runs = [run for run in runs if run.calibration is not None]
+def _calibrations(runs: Sequence[Results]) -> dict[str, Any] | None:
   if not runs:
-    return []
-  header = ["", "temperature", "as they are", "calibrated", "as they are", "calibrated"]
-  groups = [("", 2), ("NLL, nats", 2), ("ECE, %", 2)]
-  return [
-    _html.element("h2", "Calibration"),
-    _html.element(
-      "p",
-      "Whether class probabilities can be taken at their word: of test images that are classified "
-      "with a confidence of 90 %, nine in ten should be classified correctly. The temperature was "
-      "fitted on held-out training images. Detectors work without it.",
-    ),
-    _html.table(header, _rows(runs, _calibration_cells), groups=groups),
-    *_figures(
-      runs,
-      figures.reliability_diagram,
-      "reliability",
-      "Reliability diagram",
-      "Accuracy by confidence, the maximum probability, of known test images. Dashed: as "
-      "sure as right; above it too cautious, below it too sure. The larger a dot, the more images; "
-      "below, their number. Runs of one head are taken together; ECE is their mean.",
-    ),
+    return None
+  columns = [Column(""), Column("temperature")]
+  columns += [
+    Column(name, group=group)
+    for group in ("NLL, nats", "ECE, %")
+    for name in ("as they are", "calibrated")
   ]
+  drawings = _drawings(runs, figures.reliability_diagram, "reliability", "Reliability diagram")
+  return {
+    "table": Table(columns=columns, rows=_rows(runs, _calibration_cells)),
+    "figures": drawings,
+  }
 
 
 def _calibration_cells(run: Results) -> list[str]:
-  temperature, *reliabilities = run.calibration
-  values = {record.metric: f"{record.value:.3f}" for record in run.records}
+  calibration = run.calibration
+  if calibration is None:
+    raise ValueError(f"{run.path}: calibration must be there, got None")
+  values = {record.metric: mean_text(record.value, digits=3) for record in run.records}
+  reliabilities = calibration.before, calibration.after
   return [
     network_name(run.head, run.objective),
-    _number(temperature),
+    _number(calibration.temperature),
     *(values.get(f"{kind}negative_log_likelihood", "not run") for kind in ("", "calibrated_")),
-    *(f"{100 * found.calibration_error:.1f}" for found in reliabilities),
+    *(mean_text(found.calibration_error, factor=100) for found in reliabilities),
   ]
 
 
@@ -237,36 +198,24 @@ def _number(value: float) -> str:
   return f"{value:.4g}".replace("-", "−")
 
 
-def _histograms(runs: Sequence[Results]) -> list[str]:
-  title = "Scores of known and unknown images"
-  pieces, runs = _section(title, runs, _is_scored, "scores", "evaluate")
+def _histograms(runs: Sequence[Results]) -> dict[str, Any]:
   groups = [
     (f"{split}, {variant}" if variant else split, group)
-    for variant, members in _groups.by_variant(runs).items()
+    for variant, members in _groups.by_variant(list(filter(_is_scored, runs))).items()
     for split, group in _groups.by_split(members).items()
   ]
-  for number, (name, group) in enumerate(groups):
-    drawing = _html.figure(
-      figures.score_histograms(group),
-      name=f"histograms{number}",
-      label=f"Histograms of scores, {name}",
-      caption="Share of images by score. Better detectors keep the two apart. Dashed: the run's "
-      "threshold; left of it an image is called unknown.",
+  drawings = [
+    (
+      name,
+      _html.figure(
+        figures.score_histograms(group),
+        name=f"histograms{number}",
+        label=f"Histograms of scores, {name}",
+      ),
     )
-    pieces.append(_html.details(name, [drawing]))
-  return pieces
-
-
-def _rocs(runs: Sequence[Results]) -> list[str]:
-  drawings = _figures(
-    [run for run in runs if _is_scored(run)],
-    figures.roc_curves,
-    "rocs",
-    "ROC curves",
-    "Known images accepted against unknown images accepted, over all thresholds. Where "
-    "there are several runs of a head: thin each run, bold their mean; the numbers are means.",
-  )
-  return [_html.element("h2", "ROC curves"), *drawings] if drawings else []
+    for number, (name, group) in enumerate(groups)
+  ]
+  return {"missing": _missing(runs, _is_scored, "evaluate"), "figures": drawings}
 
 
 def _is_scored(run: Results) -> bool:
@@ -275,55 +224,49 @@ def _is_scored(run: Results) -> bool:
   return len(sets) > 1 and all(f"{run.detector}|{name}" in run.scores for name in sets)
 
 
-def _curves(runs: Sequence[Results]) -> list[str]:
-  pieces, runs = _section(
-    "Training", runs, lambda run: run.metrics, "training log", "train --workdir"
-  )
-  if not runs:
-    return pieces
-  drawing = _html.figure(
-    figures.training_curves(runs),
-    name="training",
-    label="Loss, accuracy and mean entropy by epoch",
-    caption="Entropy of the class probabilities that detection uses, without the entropic scale. "
-    "IsoMax is made to keep it high while it learns to classify.",
-  )
-  return [*pieces, drawing]
+def _training(runs: Sequence[Results]) -> dict[str, Any]:
+  missing = _missing(runs, lambda run: run.metrics, "train --workdir")
+  runs = [run for run in runs if run.metrics]
+  label = "Loss, accuracy and mean entropy by epoch"
+  figure = _html.figure(figures.training_curves(runs), name="training", label=label) if runs else ""
+  return {"missing": missing, "figure": figure}
 
 
-def _examples(runs: Sequence[Results]) -> list[str]:
-  title = "Images with the lowest and the highest scores"
-  pieces, runs = _section(title, runs, lambda run: run.examples, "example images", "evaluate")
-  if runs:
-    text = "Solid blue frames: called known. Dashed orange frames: called unknown. Below: score."
-    pieces.append(_html.element("p", text, css="soft"))
-  for number, run in enumerate(runs):
-    rows = []
-    for name in unique(key.partition("|")[0] for key in run.examples):
-      words = "Known test images" if name == TEST else f"Unknown: {name}"
-      pair = [
-        _html.element("p", f"{words}, {which} scores", css="soft") + _html.images(_frames(run, key))
-        for which in ("lowest", "highest")
-        if (key := f"{name}|{which}") in run.examples
-      ]
-      rows.append(_html.pair(pair))
-    pieces.append(_html.details(run.title, rows, opened=number < 2))
-  return pieces
-
-
-def _frames(run: Results, key: str) -> list[tuple[bytes, str, str]]:
-  threshold = None if run.decision is None else run.decision["threshold"]
-  return [
-    (
-      style.png(image),
-      _number(score),
-      "" if threshold is None else "known" if score >= threshold else "unknown",
-    )
-    for image, score in zip(run.examples[key], run.examples[f"{key}|scores"], strict=True)
+def _examples(runs: Sequence[Results]) -> dict[str, Any]:
+  missing = _missing(runs, lambda run: run.examples, "evaluate")
+  shown = [
+    {
+      "title": run.title,
+      "sets": [
+        [
+          {"words": f"{words}, {which}", "images": _images(run, key, name)}
+          for which in ("lowest", "highest")
+          if (key := f"{name}|{which}") in run.examples
+        ]
+        for name in unique(key.partition("|")[0] for key in run.examples)
+        for words in ["Known test images" if name == TEST else f"Unknown: {name}"]
+      ],
+    }
+    for run in runs
+    if run.examples
   ]
+  return {"missing": missing, "runs": shown}
 
 
-def _what_was_run(runs: Sequence[Results]) -> list[str]:
+def _images(run: Results, key: str, name: str) -> list[dict[str, str]]:
+  """Return the images of a key of examples; the text of each says what its frame shows."""
+  threshold = None if run.decision is None else run.decision["threshold"]
+  images = []
+  for pixels, value in zip(run.examples[key], run.examples[f"{key}|scores"], strict=True):
+    score = _number(value)
+    decision = "" if threshold is None else "known" if value >= threshold else "unknown"
+    of = "Known test image" if name == TEST else f"Image of {name}"
+    alt = f"{of}, score {score}" + (f", called {decision}" if decision else "")
+    images.append({"source": _html.image(pixels), "score": score, "decision": decision, "alt": alt})
+  return images
+
+
+def _settings(runs: Sequence[Results]) -> dict[str, Table]:
   tables = []
   for run in runs:
     table = _groups.flatten(run.config) | _groups.flatten(run.environment, "environment.")
@@ -337,20 +280,8 @@ def _what_was_run(runs: Sequence[Results]) -> list[str]:
     [str(run.path), *(table.get(key, "") for key in differing)]
     for run, table in zip(runs, tables, strict=True)
   ]
-  settings = _html.table(["setting", "value"], shared, text_columns=[1])
-  return [
-    _html.element("h2", "What was run"),
-    _html.table(["run", *differing], rows, text_columns=range(1, len(keys) + 1)),
-    _html.details("Settings and versions common to all", [settings]),
-  ]
-
-
-def _references() -> list[str]:
-  lines = [
-    "IsoMax and the entropic score (ES): D. Macêdo, T. I. Ren, C. Zanchettin, A. L. I. Oliveira "
-    "and T. Ludermir, Isotropy Maximization Loss and Entropic Score.",
-    "The maximum probability (MPS): D. Hendrycks and K. Gimpel, A Baseline for Detecting "
-    "Misclassified and Out-of-Distribution Examples in Neural Networks. Ranked here by its "
-    "log-odds, the same order without ties at a probability of 1.",
-  ]
-  return [_html.element("h2", "References"), _html.bullets(lines)]
+  text_columns = [Column(key, is_text=True) for key in differing]
+  return {
+    "differing": Table(columns=[Column("run"), *text_columns], rows=rows),
+    "shared": Table(columns=[Column("setting"), Column("value", is_text=True)], rows=shared),
+  }

@@ -1,15 +1,19 @@
 """Style of all figures: colours, text, axes, and how they become files."""
 
 import io
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 
 import matplotlib.image
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import text_to_path
 
 from isomax_jax.heads import HEADS, HeadEntry
+from isomax_jax.reporting.folding import fold
 
 # Okabe and Ito's colours, distinct under every common colour blindness.
 INK, RULE = "#24292f", "#d0d7de"
@@ -26,9 +30,24 @@ def head_colour(head: str) -> str:
   return HEADS[head].colour if head in HEADS else OTHER_HEAD
 
 
-def plain(text: str) -> str:
-  """Return text with its dollar signs escaped, so that Matplotlib takes none for mathematics."""
-  return text.replace("$", r"\$")
+def plain(text: str, *, width: float = math.inf, fontsize: float = 9, bold: bool = False) -> str:
+  """Return text without mathematics for Matplotlib, in lines of at most a width in inches."""
+  folded = fold(text, lambda line: _text_width(line, fontsize, bold=bold) <= width)
+  return folded.replace("$", r"\$")
+
+
+def panel_width(axes: Axes) -> float:
+  """Return about how many inches of their figure axes have, beside others and their labels."""
+  place = axes.get_subplotspec()
+  share = 1.0 if place is None else len(place.colspan) / place.get_gridspec().ncols
+  return share * axes.figure.bbox.width / axes.figure.dpi - 0.45
+
+
+def _text_width(text: str, fontsize: float, *, bold: bool = False) -> float:
+  """Return the width of text in inches."""
+  font = FontProperties(size=fontsize, weight="bold" if bold else "normal")
+  lines = text.splitlines() or [""]
+  return max(text_to_path.get_text_width_height_descent(x, font, False)[0] for x in lines) / 72
 
 
 def make_figure(*, width: float, height: float) -> Figure:
@@ -40,16 +59,29 @@ def make_figure(*, width: float, height: float) -> Figure:
 
 def panel(axes: Axes, title: str, *, color: str) -> None:
   """Give axes their title, and remove lines that carry no information."""
-  axes.set_title(plain(title), loc="left", color=color, fontsize=9.5, pad=4)
+  text = plain(title, width=panel_width(axes), fontsize=9.5)
+  axes.set_title(text, loc="left", color=color, fontsize=9.5, pad=4)
   axes.spines[["top", "right"]].set_visible(False)
   axes.spines[["left", "bottom"]].set_color(RULE)
   axes.tick_params(which="both", labelsize=8.5, labelcolor=INK, color=RULE, length=3)
 
 
+def make_room(figure: Figure, rows: Iterable[Iterable[Axes]]) -> None:
+  """Make a figure higher by the lines after the first of the titles of each row of panels."""
+  lines = [max(axes.get_title(loc="left").count("\n") for axes in row) for row in rows]
+  figure.set_figheight(figure.get_figheight() + 0.17 * sum(lines))
+
+
 def legend(figure: Figure, handles: Sequence[Artist], *, fontsize: float = 9) -> None:
-  """Put a legend of one line above the panels."""
+  """Put a legend above the panels: in one line, or more where the names are long."""
+  room = figure.get_figwidth() - 0.2
+  beside = 3.9 * fontsize / 72  # The sample and the gaps below.
+  for handle in handles:
+    handle.set_label(plain(str(handle.get_label()), width=room - beside, fontsize=fontsize))
+  widths = [beside + _text_width(str(handle.get_label()), fontsize) for handle in handles]
+  columns = len(handles) if sum(widths) <= room else max(1, int(room / max(widths)))
   figure.legend(
-    handles=handles, loc="outside upper left", ncols=len(handles), frameon=False,
+    handles=handles, loc="outside upper left", ncols=columns, frameon=False,
     fontsize=fontsize, labelcolor=INK, handlelength=1.6, columnspacing=1.6, handletextpad=0.6,
     borderpad=0.2,
   )  # fmt: skip

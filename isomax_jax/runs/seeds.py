@@ -19,6 +19,7 @@ from isomax_jax.runs._train import train
 from isomax_jax.training import TrainConfig
 from isomax_jax.training.checkpoints import silence
 from isomax_jax.training.interruption import Interrupted, Interruption, listen
+from isomax_jax.training.writers import Metrics
 
 T = TypeVar("T")
 
@@ -106,24 +107,29 @@ def train_job(job: Job, *, workdir: Path, report: Report, **options: Any) -> Pat
   train(
     job.config,
     workdir / job.name,
-    progress=lambda total_steps: _MessageWriter(job.name, total_steps, report),
+    progress=lambda total_steps: MessageWriter(job.name, total_steps, report),
     **options,
   )
   return workdir / job.name
 
 
-class _MessageWriter:
+class MessageWriter:
   """A writer that reports the log of training as messages."""
 
   def __init__(self, name: str, total_steps: int, report: Report):
     self._name, self._total_steps, self._report = name, total_steps, report
 
   def __enter__(self):
+    self._report(Message(self._name, 0, self._total_steps, "compiling"))
     return self
 
-  def __call__(self, step, metrics):
+  def __call__(self, step: int, metrics: Metrics) -> None:
+    """Report the training's metrics."""
     if metrics["split"] == "train":
-      text = f"loss {metrics['loss']:.3f}  accuracy {metrics['accuracy']:6.1%}"
+      text = (
+        f"{metrics['images_per_second']:,.0f} images/s loss {metrics['loss']:.3f} "
+        f"accuracy {metrics['accuracy']:.1%}"
+      )
       self._report(Message(self._name, step, self._total_steps, text))
 
   def __exit__(self, *exception):

@@ -190,6 +190,7 @@ def test_an_unwritable_directory_is_one_line(run_command, tmp_path):
   [
     ("tyro", "train", "report"),
     ("matplotlib", "plots", "report"),
+    ("jinja2", "plots", "report"),
     ("libtpu", "tpu-aot", "compile"),
   ],
 )

@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
@@ -61,6 +63,23 @@ def test_histograms_have_a_row_a_detector_the_best_on_top(scores):
         middle = (stairs.edges[1:] + stairs.edges[:-1]) / 2
         values = scores[f"{detector}|{name}"]
         assert stairs.values @ middle == pytest.approx(values.mean(), abs=0.2)
+
+
+def test_long_names_are_whole_and_do_not_overlap():
+  sets = [f"image_folder/photographs-of-the-field-2024-{name}-32x32x3" for name in "abc"]
+  rng = np.random.default_rng(0)
+  names = ("mahalanobis_perturbed_of_all_four_stages", "energy")
+  scores = {f"{name}|{of}": rng.normal(size=30) for name in names for of in ("test", *sets)}
+  for draw in (roc_curves, score_histograms):
+    figure = draw(scores)
+    figure.draw_without_rendering()
+    top = figure.axes[:3]
+    assert [axes.get_title(loc="left").replace("\n", "") for axes in top] == sets
+    boxes = [axes._left_title.get_window_extent() for axes in top]
+    for left, right in itertools.pairwise(boxes):
+      assert left.x1 < right.x0
+    assert boxes[-1].x1 <= figure.bbox.x1
+  assert names[0] in [axes.get_ylabel().replace("\n", "") for axes in figure.axes]
 
 
 def test_scores_of_no_unknown_set_are_refused():

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
-from matplotlib.patches import StepPatch
+from matplotlib.patches import Patch, StepPatch
 from sklearn import metrics
 
-from isomax_jax.reporting import read_results
+from isomax_jax.reporting import read_results, style
 from isomax_jax.reporting.figures import (
   reliability_diagram,
   roc_curves,
@@ -330,6 +330,59 @@ def test_names_are_text_not_mathematics(runs):
   figure = score_histograms([dataclasses.replace(runs[0], scores=scores)], detector="energy")
   draw(figure)
   assert figure.axes[0].get_title(loc="left") == r"\frac\$x^\$"
+
+
+LONG = (
+  "image_folder/photographs-of-the-field-2024-season-sorted-by-hand-32x32x3",
+  "image_folder/photographs-of-the-field-2024-season-unsorted-32x32x3",
+)
+
+
+def boxes(figure, artists):
+  """Return the boxes of what is written, none of which leaves the figure."""
+  figure.draw_without_rendering()
+  found = [artist.get_window_extent() for artist in artists if artist.get_text()]
+  for box in found:
+    assert box.x0 >= 0
+    assert box.y0 >= 0
+    assert box.x1 <= figure.bbox.x1
+    assert box.y1 <= figure.bbox.y1
+  return found
+
+
+def test_long_names_are_whole_and_do_not_overlap(runs):
+  scores = {
+    f"{detector}|{name}": np.arange(9.0)
+    for detector in ("maximum_probability", "entropic_score")
+    for name in ("test", *LONG)
+  }
+  networks = [
+    dataclasses.replace(run, scores=scores, config={**run.config, "objective": {"name": name}})
+    for name in ("classification", "outlier_exposure", "acet")
+    for run in (runs[2], runs[0])
+  ]
+  for figure in (roc_curves(networks), score_histograms(networks)):
+    names = [axes.get_title(loc="left") for axes in figure.axes if axes.get_visible()]
+    assert {name.replace("\n", "") for name in names} == set(LONG)
+    panels = [axes for axes in figure.axes if axes.get_visible()]
+    written = [axes._left_title for axes in panels] + [axes.xaxis.label for axes in panels]
+    if figure.legends:  # Histograms have the methods' names above them.
+      written += [axes.texts[-1] for axes in panels[: len(networks)]]
+    found = boxes(figure, written)
+    for i, box in enumerate(found):
+      assert not any(box.overlaps(other) for other in found[:i])
+
+
+def test_a_legend_of_long_names_has_lines_that_fit(runs):
+  figure = Figure(figsize=(4, 3), layout="constrained")
+  names = [f"a head with a long name, number {i}" for i in range(4)]
+  style.legend(figure, [Patch(label=name) for name in [*names, "x" * 200]])
+  figure.draw_without_rendering()
+  (legend,) = figure.legends
+  assert [text.get_text().replace("\n", "") for text in legend.get_texts()] == [*names, "x" * 200]
+  box = legend.get_window_extent()
+  assert box.x0 >= 0
+  assert box.x1 <= figure.bbox.x1
 
 
 def test_figures_are_saved_whole(runs, tmp_path):

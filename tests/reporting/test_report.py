@@ -1,8 +1,10 @@
 import base64
+import configparser
 import html.parser
 import io
 import json
 import re
+from pathlib import Path
 
 import matplotlib.image
 import numpy as np
@@ -12,7 +14,7 @@ from isomax_jax.heads import HEADS
 from isomax_jax.reporting import read_records, read_results
 from isomax_jax.reporting.report import write_report
 
-VOID = {"meta", "img", "br", "link", "input", "hr"}
+VOID = {"meta", "img", "br", "wbr", "link", "input", "hr"}
 
 
 class Page(html.parser.HTMLParser):
@@ -25,6 +27,11 @@ class Page(html.parser.HTMLParser):
     self.feed(text)
     self.close()
     assert not self.open
+
+  @property
+  def words(self):
+    """The text that is read, with one blank between words."""
+    return " ".join("".join(self.text).split())
 
   def handle_startendtag(self, tag, attributes):
     self.handle_starttag(tag, attributes)
@@ -50,6 +57,7 @@ class Page(html.parser.HTMLParser):
     assert self.open.pop() == tag
 
   def handle_data(self, data):
+    data = data.replace("\N{NO-BREAK SPACE}", " ")
     if not {"style", "svg"} & set(self.open):
       self.text.append(data)
     if {"td", "th"} & set(self.open):
@@ -89,7 +97,7 @@ def shown(values):
 
 def test_table_of_means_holds_the_numbers_of_the_records(page, pair_dirs):
   spans, header, *rows = page.tables[0]
-  assert spans == ["", "mnist_5k, other classes", "letters"]
+  assert spans == ["", "", "mnist_5k, other classes", "letters"]
   assert header == ["", "accuracy", *["AUROC", "TNR@TPR95"] * 2]
   assert [row[0] for row in rows] == [
     f"{name}, n = 2" for name in ("SoftMax+MPS", "SoftMax+ES", "IsoMax+MPS", "IsoMax+ES")
@@ -179,7 +187,7 @@ def test_detectors_have_an_order_of_their_own(run_dir, tmp_path):
 def test_threshold_says_what_it_does_to_each_set(page, pair_dirs):
   table = page.tables[5]
   assert table[:2] == [
-    ["", "accepted, %", "rejected, %"],
+    [*[""] * 3, "accepted, %", "rejected, %"],
     ["", "threshold", "temperature", "known", "mnist_5k, other classes", "letters"],
   ]
   run = read_results(pair_dirs[0])
@@ -193,13 +201,13 @@ def test_threshold_says_what_it_does_to_each_set(page, pair_dirs):
   assert float(row[1].replace("−", "-")) == pytest.approx(threshold, rel=1e-3)
   assert row[2] == "0.75"
   assert row[3:] == [f"{known:.1f}", f"{100 - near:.1f}", f"{100 - letters:.1f}"]
-  assert "so that 95 % of 20 are accepted" in "".join(page.text)
+  assert "so that 95 % of 20 are accepted" in page.words
 
 
 def test_calibration_says_what_the_temperature_does(page, pair_dirs):
   table = page.tables[6]
   assert table[:2] == [
-    ["", "NLL, nats", "ECE, %"],
+    ["", "", "NLL, nats", "ECE, %"],
     ["", "temperature", *["as they are", "calibrated"] * 2],
   ]
   assert [row[0] for row in table[2:]] == [
@@ -228,7 +236,7 @@ def test_runs_that_were_not_calibrated_are_left_out(make_run, tmp_path):
   runs = [make_run(tmp_path / head, head=head) for head in ("isomax", "softmax")]
   (runs[0] / "calibration.json").unlink()
   page = Page(report(runs, tmp_path / "report.html"))
-  table = next(table for table in page.tables if table[0][1:] == ["NLL, nats", "ECE, %"])
+  table = next(table for table in page.tables if table[0][2:] == ["NLL, nats", "ECE, %"])
   assert [row[0] for row in table[3:]] == ["SoftMax"]
   (runs[1] / "calibration.json").unlink()
   source = report(runs, tmp_path / "report.html")
@@ -264,22 +272,25 @@ def test_examples_are_the_images_with_their_scores_and_decisions(source, pair_di
   run = read_results(pair_dirs[2])
   assert source.index("SoftMax, mnist_5k:0-7, seed 0</summary>") < source.index("lowest scores")
   cells = re.findall(
-    r'<img class="(\w*)" alt="" src="data:image/png;base64,([^"]+)"><figcaption>([^<]+)<', source
+    r'<img class="(\w*)" alt="([^"]+)" src="data:image/png;base64,([^"]+)">\s*<figcaption>([^<]+)<',
+    source,
   )
   assert len(cells) == 4 * 3 * 2 * 3
   keys = [
     f"{name}|{end}" for name in ("test", "mnist_5k:8,9", "letters") for end in ("lowest", "highest")
   ]
   expected = [
-    (image, score)
+    (key.partition("|")[0], image, score)
     for key in keys
     for image, score in zip(run.examples[key], run.examples[f"{key}|scores"], strict=True)
   ]
-  for (css, data, caption), (image, score) in zip(cells, expected, strict=False):
+  for (css, alt, data, caption), (name, image, score) in zip(cells, expected, strict=False):
     read = matplotlib.image.imread(io.BytesIO(base64.b64decode(data, validate=True)))
     np.testing.assert_array_equal(np.round(255 * read[..., :1]), image)
     assert float(caption.replace("−", "-")) == pytest.approx(score, rel=1e-3)
     assert css == ("known" if score >= run.decision["threshold"] else "unknown")
+    words = "Known test image" if name == "test" else f"Image of {name}"
+    assert alt == f"{words}, score {caption}, called {css}"
 
 
 def test_what_was_run_is_told_by_what_differs(page, pair_dirs):
@@ -291,7 +302,7 @@ def test_what_was_run_is_told_by_what_differs(page, pair_dirs):
   assert shared["environment.versions.jax"] == "9.8.7"
   assert shared["environment.git_commit"] == "0123456789abcdef"
   assert shared["class names"].startswith("digit 0, digit 1")
-  text = "".join(page.text)
+  text = page.words
   assert "4 runs of small_cnn · on one toaster · commit 0123456789" in text
   assert "mnist_5k: SoftMax beside IsoMax" in text
 
@@ -300,7 +311,8 @@ HOSTILE = '<script>alert("1")</script>&lt;`${body}--><b>'
 
 
 def test_what_comes_from_files_is_text(make_run, tmp_path):
-  run_dir = make_run(tmp_path / "<i>run", near=f"mnist_5k:{HOSTILE}")
+  # A backslash is no part of a pattern.
+  run_dir = make_run(tmp_path / "<i>run", in_set=r"mnist_5k:\g<9>", near=f"mnist_5k:{HOSTILE}")
   for name, key, value in (
     ("decision.json", "class_names", [HOSTILE, "7"]),
     ("environment.json", "device", HOSTILE),
@@ -310,10 +322,11 @@ def test_what_comes_from_files_is_text(make_run, tmp_path):
   source = report([run_dir], tmp_path / "report.html")
   page = Page(source)
   assert not {"script", "b", "i"} & page.tags
+  assert r"IsoMax, mnist_5k:\g<9>, seed 0" in page.words
   assert "<script" not in source
   shared = dict(next(table for table in page.tables if table[0][0] == "setting")[1:])
   assert shared["class names"] == f"{HOSTILE}, 7"
-  assert HOSTILE.replace("`", "") in "".join(page.text)
+  assert f"Unknown: mnist_5k:{HOSTILE}, lowest scores" in page.words
 
 
 def test_config_alone_says_what_makes_the_rest(make_run, tmp_path):
@@ -322,7 +335,7 @@ def test_config_alone_says_what_makes_the_rest(make_run, tmp_path):
     if path.name != "config.json":
       path.unlink()
   page = Page(report([run_dir], tmp_path / "report.html"))
-  text = "".join(page.text)
+  text = page.words
   for what, command in (
     ("results", "evaluate"),
     ("decision", "train --workdir"),
@@ -339,7 +352,7 @@ def test_what_one_run_lacks_does_not_hide_the_other(make_run, tmp_path):
   for name in ("records.jsonl", "scores.npz", "metrics.jsonl", "examples.npz", "decision.json"):
     (bare / name).unlink()
   page = Page(report([whole, bare], tmp_path / "report.html"))
-  text = "".join(page.text)
+  text = page.words
   assert f"No results yet; made by isomax-jax evaluate {bare}" in text
   assert str(whole) not in text.replace(str(bare), "").split("What was run")[0]
   assert page.tables[0][3][0] == "IsoMax+MPS"
@@ -392,7 +405,7 @@ def test_other_objectives_are_other_methods(make_run, tmp_path):
   assert "IsoMax (ACET)+ES" in [row[0] for table in page.tables for row in table[2:]]
   # Configs that do not name the objective are of classifiers.
   page = Page(report(runs[:2], tmp_path / "report.html"))
-  assert "have the same settings, split and seed" in "".join(page.text)
+  assert "have the same settings, split and seed" in page.words
 
 
 def test_runs_of_before_zero_init_residual_are_told_from_those_that_have_it_on(make_run, tmp_path):
@@ -405,20 +418,20 @@ def test_runs_of_before_zero_init_residual_are_told_from_those_that_have_it_on(m
     "IsoMax+ES, model.zero_init_residual true",
   ]
   page = Page(report([runs[None], runs[False]], tmp_path / "report.html"))
-  assert "have the same settings, split and seed" in "".join(page.text)
+  assert "have the same settings, split and seed" in page.words
 
 
 def test_runs_of_the_same_settings_have_no_mean(make_run, tmp_path):
   runs = [make_run(tmp_path / name) for name in ("one", "two")]
   page = Page(report(runs, tmp_path / "report.html"))
-  text = "".join(page.text)
+  text = page.words
   assert f"No mean over runs: {runs[0]} and {runs[1]} have the same settings, split and" in text
   assert [row for row in page.tables[0] if len(row) == 1] == [[str(run)] for run in runs]
 
 
 def test_one_run_given_three_times_has_no_mean(run_dir, tmp_path):
   page = Page(report([run_dir] * 3, tmp_path / "report.html"))
-  assert f"No mean over runs: {run_dir} and {run_dir} have the" in "".join(page.text)
+  assert f"No mean over runs: {run_dir} and {run_dir} have the" in page.words
 
 
 def test_directories_that_are_no_runs_are_named(tmp_path, run_dir):
@@ -443,3 +456,25 @@ def test_failed_write_leaves_the_earlier_report(tmp_path, run_dir, monkeypatch):
     write_report([run_dir], path)
   assert path.read_bytes() == before
   assert [p.name for p in path.parent.iterdir()] == ["report.html"]
+
+
+def test_long_names_may_be_folded_and_are_whole(make_run, tmp_path):
+  name = "mnist_5k:" + "/photographs/of_the_field/" + "x" * 50
+  source = report([make_run(tmp_path / "run", in_set=name)], tmp_path / "report.html")
+  page = Page(source)
+  assert f"{name}, seed 0" in [row[0] for row in page.tables[0]]
+  (cell,) = re.findall(r"<th scope=.rowgroup[^>]*><span>(.*?), seed 0</span></th>", source)[:1]
+  assert max(map(len, cell.split("<wbr>"))) <= 16
+  assert "photographs/<wbr>of_" in cell
+  assert "<wbr>" not in re.findall(r"<td[^>]*>(.*?)</td>", source)[0]
+
+
+def test_templates_are_in_the_wheel():
+  root = Path(__file__).parents[2]
+  setup = configparser.ConfigParser()
+  setup.read(root / "setup.cfg")
+  patterns = setup["options.package_data"]["isomax_jax.reporting"].split()
+  package = root / "isomax_jax" / "reporting"
+  packaged = {path for pattern in patterns for path in package.glob(pattern)}
+  assert packaged >= {path for path in package.rglob("*") if path.suffix in (".html", ".css")}
+  assert len(packaged) == 2

@@ -12,7 +12,7 @@ from tests.absent import without
 
 ABSENT = (
   "tyro", "rich", "tensorflow_datasets", "grain", "array_record", "PIL",
-  "tensorboardX", "matplotlib", "mlxtend", "sklearn",
+  "tensorboardX", "matplotlib", "jinja2", "markupsafe", "mlxtend", "sklearn",
 )  # fmt: skip
 PROGRAM = f"""
 import flax, orbax.checkpoint  # They have rich for themselves.
