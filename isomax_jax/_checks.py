@@ -11,6 +11,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import core
 
 
 def floating(name: str, array: Any) -> jax.Array:
@@ -154,7 +155,7 @@ def _fits(value: Any, expected: Any) -> bool:
 
 
 def _is_traced(value: Any) -> bool:
-  return isinstance(value, jax.core.Tracer) and value.ndim == 0
+  return isinstance(value, core.Tracer) and value.ndim == 0
 
 
 def _is_finite(value: Any) -> bool:
