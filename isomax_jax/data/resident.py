@@ -8,7 +8,7 @@ import dataclasses
 import functools
 import itertools
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,9 @@ import numpy as np
 from isomax_jax import _checks
 from isomax_jax.data.examples import Labelled
 from isomax_jax.data.pipeline import Pipeline
-from isomax_jax.typing import Batch
+from isomax_jax.typing import AnyArray, Batch
+
+_A = TypeVar("_A", bound=AnyArray, covariant=True)
 
 
 @jax.tree_util.register_dataclass
@@ -31,24 +33,24 @@ class Source:
     example_shape: Shape of one.
   """
 
-  rows: jax.Array
-  labels: jax.Array
+  rows: AnyArray
+  labels: AnyArray
   example_shape: tuple[int, ...] = dataclasses.field(metadata={"static": True})
 
 
-def make_source(images: jax.Array, labels: jax.Array) -> Source:
+def make_source(images: AnyArray, labels: AnyArray) -> Source:
   """Make a source of examples as stored, ``[n, ...]``, and labels, ``[n]``, int32."""
   return Source(images.reshape(len(images), -1), labels, images.shape[1:])
 
 
-class Draw(NamedTuple):
+class Draw(NamedTuple, Generic[_A]):
   """The examples of a step, by their index in the source, and their positions in the batch."""
 
-  indices: np.ndarray
-  positions: np.ndarray
+  indices: _A
+  positions: _A
 
 
-def fetch(source: Source, draw: Draw) -> Batch:
+def fetch(source: Source, draw: Draw[jax.Array]) -> Batch[jax.Array]:
   """Gather a batch from the source, inside the compiled step."""
   rows = jnp.take(source.rows, draw.indices, axis=0)
   return Batch(
@@ -75,7 +77,7 @@ def draws(
   start: int = 0,
   process_index: int | None = None,
   process_count: int | None = None,
-) -> Iterator[Draw]:
+) -> Iterator[Draw[np.ndarray]]:
   """Yield this process's part of the draws of step ``start`` and all that follow, without end.
 
   Args:
