@@ -65,7 +65,7 @@ def positive(name: str, value: Any) -> None:
     Traceback (most recent call last):
     ValueError: temperature must be a positive, finite number, got 0.0
   """
-  if not (_is_traced(value) or (_is_finite(value) and value > 0)):
+  if not (_is_traced(value) or (_is_finite(value) and float(value) > 0)):
     raise ValueError(f"{name} must be a positive, finite number, got {value!r}")
 
 
@@ -77,7 +77,7 @@ def not_negative(name: str, value: Any) -> None:
     Traceback (most recent call last):
     ValueError: epsilon must be a finite number of 0 or more, got -0.5
   """
-  if not (_is_traced(value) or (_is_finite(value) and value >= 0)):
+  if not (_is_traced(value) or (_is_finite(value) and float(value) >= 0)):
     raise ValueError(f"{name} must be a finite number of 0 or more, got {value!r}")
 
 

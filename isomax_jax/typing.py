@@ -5,7 +5,7 @@ it returns is an array of JAX.
 """
 
 from collections.abc import Callable
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 import jax
 import numpy as np
@@ -28,6 +28,19 @@ LabelsLike = Integer[AnyArray, "*batch"] | np.integer | int
 ScalarLike = Real[AnyArray, ""] | np.floating | np.integer | float
 
 _A = TypeVar("_A", bound=AnyArray, covariant=True)
+
+if TYPE_CHECKING:
+  from typing import Generic
+else:
+
+  class Generic:
+    """A base for checkers alone: beartype refuses named tuples that are generic."""
+
+    def __class_getitem__(cls, parameter):
+      return cls()
+
+    def __mro_entries__(self, bases):
+      return ()
 
 
 class Device(Protocol):

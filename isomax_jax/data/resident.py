@@ -8,7 +8,7 @@ import dataclasses
 import functools
 import itertools
 from collections.abc import Iterator
-from typing import Generic, NamedTuple, TypeVar
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,8 +18,6 @@ from isomax_jax import _checks
 from isomax_jax.data.examples import Labelled
 from isomax_jax.data.pipeline import Pipeline
 from isomax_jax.typing import AnyArray, Batch
-
-_A = TypeVar("_A", bound=AnyArray, covariant=True)
 
 
 @jax.tree_util.register_dataclass
@@ -43,20 +41,20 @@ def make_source(images: AnyArray, labels: AnyArray) -> Source:
   return Source(images.reshape(len(images), -1), labels, images.shape[1:])
 
 
-class Draw(NamedTuple, Generic[_A]):
+class Draw(NamedTuple):
   """The examples of a step, by their index in the source, and their positions in the batch."""
 
-  indices: _A
-  positions: _A
+  indices: AnyArray
+  positions: AnyArray
 
 
-def fetch(source: Source, draw: Draw[jax.Array]) -> Batch[jax.Array]:
+def fetch(source: Source, draw: Draw) -> Batch[jax.Array]:
   """Gather a batch from the source, inside the compiled step."""
   rows = jnp.take(source.rows, draw.indices, axis=0)
   return Batch(
     images=rows.reshape(len(rows), *source.example_shape),
     labels=jnp.take(source.labels, draw.indices, axis=0),
-    positions=draw.positions,
+    positions=jnp.asarray(draw.positions),
   )
 
 
@@ -77,7 +75,7 @@ def draws(
   start: int = 0,
   process_index: int | None = None,
   process_count: int | None = None,
-) -> Iterator[Draw[np.ndarray]]:
+) -> Iterator[Draw]:
   """Yield this process's part of the draws of step ``start`` and all that follow, without end.
 
   Args:

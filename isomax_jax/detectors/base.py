@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import jax
+from jaxtyping import Float
 
 from isomax_jax.typing import AnyArray, Outputs
 
@@ -71,7 +72,9 @@ def from_logits(score: Callable[[jax.Array], jax.Array]) -> Detector:
   )
 
 
-def linear_head(classifier: Classifier, *, detector: str) -> tuple[jax.Array, jax.Array]:
+def linear_head(
+  classifier: Classifier, *, detector: str
+) -> tuple[Float[AnyArray, "features classes"], Float[AnyArray, " classes"]]:
   """Return kernel and bias of a classifier's affine head.
 
   Args:
