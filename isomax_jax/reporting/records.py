@@ -6,7 +6,7 @@ import json
 import math
 import os
 import statistics
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -247,9 +247,7 @@ _SPLITS = {"in_set": "known", "out_set": "unknown"}
 _CONSTANT = tuple(_SPLITS.get(name, name) for name in _CELL if name != "seed")
 
 
-def summarize(
-  records: Iterable[Record], *, by: Sequence[str]
-) -> dict[tuple[Hashable, ...], Summary]:
+def summarize(records: Iterable[Record], *, by: Sequence[str]) -> dict[tuple[Any, ...], Summary]:
   """Average records over seeds and splits.
 
   What was measured again (the same metric of the same network, sets and detector in the same
