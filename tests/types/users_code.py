@@ -146,6 +146,7 @@ def detectors_and_evaluation() -> Measured:
   detectors.mahalanobis(weights=np.array(weights))
   toolkit.gradient_sign(lambda x: x.sum((1, 2, 3)), images)
   threshold = decision.choose_threshold(found, tpr=0.9)
+  assert decision.is_known(np.asarray(found), np.float32(threshold)).dtype == bool
   assert decision.is_known(np.asarray(found), threshold).mean() >= 0.9
   as_tree = Classifier(Partial(classifier.outputs), Partial(classifier.head), {})
   predict(forward, as_tree, images)
