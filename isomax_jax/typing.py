@@ -44,27 +44,12 @@ else:
 
 
 class Device(Protocol):
-  """A device of JAX: what is used of ``jax.Device``, which type checkers do not know."""
+  """A device of JAX, as far as it is used: to type checkers ``jax.Device`` is no type."""
 
-  @property
-  def id(self) -> int:
-    """Its number among all devices of its kind."""
-    ...
-
-  @property
-  def platform(self) -> str:
-    """The kind: ``"cpu"``, ``"gpu"`` or ``"tpu"``."""
-    ...
-
-  @property
-  def device_kind(self) -> str:
-    """Its model, in words."""
-    ...
-
-  @property
-  def process_index(self) -> int:
-    """The process that it belongs to."""
-    ...
+  id: int
+  platform: str
+  device_kind: str
+  process_index: int
 
 
 class Outputs(NamedTuple, Generic[_A]):

@@ -39,8 +39,7 @@ _NO_TPU = {
 
 
 class _TpuDevice(Device, Protocol):
-  @property
-  def coords(self) -> tuple[int, ...]: ...
+  coords: tuple[int, ...]
 
 
 class Program(NamedTuple):
