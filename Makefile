@@ -21,9 +21,10 @@ test-slow: $(VENV)/.test
 test-tpu: $(VENV)/.test $(VENV)/.tpu-aot
 	$(BIN)/python -m pytest tests/tpu
 
-lint: $(VENV)/.test
+lint: $(VENV)/.lint
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/basedpyright -p pyproject.toml --pythonpath $(BIN)/python
 
 bench: $(VENV)/.bench
 	$(BIN)/python -m experiments.benchmarks.training --quick

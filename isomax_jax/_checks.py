@@ -11,6 +11,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import core
 
 
 def floating(name: str, array: Any) -> jax.Array:
@@ -64,7 +65,7 @@ def positive(name: str, value: Any) -> None:
     Traceback (most recent call last):
     ValueError: temperature must be a positive, finite number, got 0.0
   """
-  if not (_is_traced(value) or (_is_finite(value) and value > 0)):
+  if not (_is_traced(value) or (_is_finite(value) and float(value) > 0)):
     raise ValueError(f"{name} must be a positive, finite number, got {value!r}")
 
 
@@ -76,7 +77,7 @@ def not_negative(name: str, value: Any) -> None:
     Traceback (most recent call last):
     ValueError: epsilon must be a finite number of 0 or more, got -0.5
   """
-  if not (_is_traced(value) or (_is_finite(value) and value >= 0)):
+  if not (_is_traced(value) or (_is_finite(value) and float(value) >= 0)):
     raise ValueError(f"{name} must be a finite number of 0 or more, got {value!r}")
 
 
@@ -154,7 +155,7 @@ def _fits(value: Any, expected: Any) -> bool:
 
 
 def _is_traced(value: Any) -> bool:
-  return isinstance(value, jax.core.Tracer) and value.ndim == 0
+  return isinstance(value, core.Tracer) and value.ndim == 0
 
 
 def _is_finite(value: Any) -> bool:

@@ -29,7 +29,7 @@ def naming(place: Path | str) -> Iterator[None]:
     raise ValueError(f"{place}: {one_line(error)}") from error
 
 
-def one_line(error: Exception | str) -> str:
+def one_line(error: BaseException | str) -> str:
   """Return an error's message on one line, or its type if it has none."""
   text = " ".join(str(error).split()) or type(error).__name__
   return text if len(text) <= _LONGEST_LINE else f"{text[:_LONGEST_LINE]}..."
@@ -219,5 +219,6 @@ def read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
   """Write arrays as a compressed ``.npz``, atomically."""
   buffer = io.BytesIO()
-  np.savez_compressed(buffer, **arrays)
+  # NumPy's stub takes any keyword for its option, which no file here has as a name.
+  np.savez_compressed(buffer, **arrays)  # pyright: ignore[reportArgumentType]
   write_atomically(path, buffer.getvalue())

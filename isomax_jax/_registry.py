@@ -5,11 +5,21 @@ import pickle
 import pkgutil
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, Protocol, TypeVar, get_type_hints
 
 from isomax_jax import _checks
 
-E = TypeVar("E")
+
+class Named(Protocol):
+  """What a registry keeps: something of a name."""
+
+  @property
+  def name(self) -> str:
+    """The name."""
+    ...
+
+
+E = TypeVar("E", bound=Named)
 
 # Part of files' names, options and keys.
 _NAME = re.compile(r"\w[\w.+-]*(/\w[\w.+-]*)?")

@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from isomax_jax.metrics._ranking import ascending, real, required_count
+from isomax_jax.typing import ScalarLike
 
 
 def choose_threshold(in_scores: ArrayLike, *, tpr: float = 0.95) -> float:
@@ -35,7 +36,7 @@ def choose_threshold(in_scores: ArrayLike, *, tpr: float = 0.95) -> float:
   return float(scores[scores.size - required_count(scores.size, tpr=tpr)])
 
 
-def is_known(scores: ArrayLike, threshold: float) -> np.ndarray:
+def is_known(scores: ArrayLike, threshold: ScalarLike) -> np.ndarray:
   r"""Decide which scores belong to known examples: :math:`s \ge \delta`.
 
   The comparison is in float64, which holds every score of a lower precision exactly.

@@ -4,10 +4,10 @@ import jax
 import jax.numpy as jnp
 
 from isomax_jax import _arrays, _checks
-from isomax_jax.typing import Logits, Scores
+from isomax_jax.typing import LogitsLike, ScalarLike, Scores
 
 
-def maximum_probability(logits: Logits) -> Scores:
+def maximum_probability(logits: LogitsLike) -> Scores:
   r"""Compute the maximum probability (MPS).
 
   .. math:: \max_j p_j, \qquad p = \operatorname{softmax}(L)
@@ -16,7 +16,7 @@ def maximum_probability(logits: Logits) -> Scores:
   :func:`log_odds`, which orders alike without them.
 
   Args:
-    logits: Logits, shape ``[..., classes]``, floating.
+    logits: LogitsLike, shape ``[..., classes]``, floating.
 
   Returns:
     The score of each example, shape ``[...]``, in ``[1 / classes, 1]``.
@@ -38,7 +38,7 @@ def maximum_probability(logits: Logits) -> Scores:
   return jnp.exp(-jax.nn.softplus(-log_odds(logits)))
 
 
-def log_odds(logits: Logits) -> Scores:
+def log_odds(logits: LogitsLike) -> Scores:
   r"""Compute the log-odds of the most probable class against all the others together.
 
   .. math:: \log \frac{\max_j p_j}{1 - \max_j p_j}
@@ -46,7 +46,7 @@ def log_odds(logits: Logits) -> Scores:
   A monotone form of :func:`maximum_probability` that does not saturate.
 
   Args:
-    logits: Logits, shape ``[..., classes]``, floating.
+    logits: LogitsLike, shape ``[..., classes]``, floating.
 
   Returns:
     The score of each example, shape ``[...]``; ``inf`` for a single class.
@@ -64,7 +64,7 @@ def log_odds(logits: Logits) -> Scores:
   return -log_others
 
 
-def entropic_score(logits: Logits) -> Scores:
+def entropic_score(logits: LogitsLike) -> Scores:
   r"""Compute the entropic score (ES): the negative entropy of the probabilities.
 
   .. math:: \sum_j p_j \log p_j, \qquad p = \operatorname{softmax}(L)
@@ -73,7 +73,7 @@ def entropic_score(logits: Logits) -> Scores:
   :math:`p \log p` is 0 at :math:`p = 0`.
 
   Args:
-    logits: Logits, shape ``[..., classes]``, floating.
+    logits: LogitsLike, shape ``[..., classes]``, floating.
 
   Returns:
     The score of each example, shape ``[...]``, in ``[-log(classes), 0]``, in nats.
@@ -99,13 +99,13 @@ def entropic_score(logits: Logits) -> Scores:
   return jnp.sum(probabilities * gaps, axis=-1) - log_normalizer
 
 
-def max_logit(logits: Logits) -> Scores:
+def max_logit(logits: LogitsLike) -> Scores:
   r"""Compute the maximum logit; for distance logits, the minimum-distance score.
 
   .. math:: \max_j L_j
 
   Args:
-    logits: Logits, shape ``[..., classes]``, floating.
+    logits: LogitsLike, shape ``[..., classes]``, floating.
 
   Returns:
     The score of each example, shape ``[...]``.
@@ -128,13 +128,13 @@ def max_logit(logits: Logits) -> Scores:
   return _arrays.value_of_class(logits, jnp.argmax(logits, axis=-1))
 
 
-def energy(logits: Logits, *, temperature: float = 1.0) -> Scores:
+def energy(logits: LogitsLike, *, temperature: ScalarLike = 1.0) -> Scores:
   r"""Compute the negative free energy.
 
   .. math:: T \log \textstyle\sum_j e^{L_j / T}
 
   Args:
-    logits: Logits, shape ``[..., classes]``, floating.
+    logits: LogitsLike, shape ``[..., classes]``, floating.
     temperature: The temperature :math:`T`, positive.
 
   Returns:
@@ -153,16 +153,16 @@ def energy(logits: Logits, *, temperature: float = 1.0) -> Scores:
     Liu et al., *Energy-based Out-of-distribution Detection*, Eq. 4.
   """
   _checks.positive("temperature", temperature)
-  return temperature * jax.nn.logsumexp(_logits(logits) / temperature, axis=-1)
+  return jnp.multiply(temperature, jax.nn.logsumexp(_logits(logits) / temperature, axis=-1))
 
 
-def mmles(logits: Logits) -> Scores:
+def mmles(logits: LogitsLike) -> Scores:
   r"""Compute the max-mean logit entropic score of DisMax.
 
   .. math:: \max_j L_j + \tfrac 1 C \textstyle\sum_j L_j + \sum_j p_j \log p_j
 
   Args:
-    logits: Logits, shape ``[..., classes]``, floating.
+    logits: LogitsLike, shape ``[..., classes]``, floating.
 
   Returns:
     The score of each example, shape ``[...]``.
@@ -182,7 +182,7 @@ def mmles(logits: Logits) -> Scores:
   return max_logit(logits) + jnp.mean(_logits(logits), axis=-1) + entropic_score(logits)
 
 
-def _logits(logits: Logits) -> jax.Array:
+def _logits(logits: LogitsLike) -> jax.Array:
   logits = _checks.floating("logits", logits)
   _checks.has_classes("logits", logits)
   return logits

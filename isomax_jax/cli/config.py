@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterable
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 from tyro.constructors import (
@@ -47,7 +47,7 @@ def _options_of_part(info: StructTypeInfo) -> StructConstructorSpec | None:
   annotated = {each.__base__: each for each in (_Data, _Model, _Optim)}.get(info.type)
   if annotated is None:
     return None
-  options = ConstructorRegistry.get_struct_spec(dataclasses.replace(info, type=annotated))
+  options = _spec(dataclasses.replace(info, type=annotated))
   known = {"name": ("Network", MODELS), "head": ("Head", HEADS)} if annotated is _Model else {}
   fields = tuple(
     dataclasses.replace(field, helptext=_listed(*known[field.name]))
@@ -63,16 +63,17 @@ def _options_of_objective(info: StructTypeInfo) -> StructConstructorSpec | None:
   """Offer the options of all objectives, and make the config of the one that is named."""
   if not isinstance(info.default, ObjectiveConfig):
     return None
-  name = Annotated[str, tyro.conf.arg(aliases=("--objective",), metavar="NAME")]
+  name: Any = Annotated[str, tyro.conf.arg(aliases=("--objective",), metavar="NAME")]
   help_of_name = _listed("Objective", OBJECTIVES)
   fields = [StructFieldSpec("name", name, info.default.name, help_of_name)]
   for owner in OBJECTIVES.values():
     defaults = {field.name: field.default for field in dataclasses.fields(owner)}
     own = dataclasses.replace(info, type=owner, default=tyro.MISSING)
-    for field in ConstructorRegistry.get_struct_spec(own).fields:
+    for field in _spec(own).fields:
       if field.name in {each.name for each in fields}:
         continue  # Several objectives may have the option ``outliers``.
-      text = field.helptext() if callable(field.helptext) else field.helptext or ""
+      text = field.helptext if isinstance(field.helptext, str | None) else field.helptext()
+      text = text or ""
       text = f"{owner.name}: {text[:1].lower()}{text[1:]}"
       kind = field.type
       if field.name == "outliers":
@@ -82,6 +83,13 @@ def _options_of_objective(info: StructTypeInfo) -> StructConstructorSpec | None:
   return StructConstructorSpec(
     lambda name, **options: create_objective_config(name, options), tuple(fields)
   )
+
+
+def _spec(info: StructTypeInfo) -> StructConstructorSpec:
+  spec = ConstructorRegistry.get_struct_spec(info)
+  if not isinstance(spec, StructConstructorSpec):
+    raise TypeError(f"{info.type} has no options: {spec}")
+  return spec
 
 
 def _listed(kind: str, names: Iterable[str]) -> str:

@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 failed (or some images refused), 2 wrong usage, 130 interr
 """
 
 import importlib
+import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -98,7 +99,7 @@ def _report(program: str, error: Exception) -> int:
   from isomax_jax.training.interruption import Interrupted
 
   if isinstance(error, Interrupted):
-    return _fail(program, f"{error}; everything is saved", 128 + error.signal)
+    return _fail(program, f"{error}; everything is saved", 128 + (error.signal or signal.SIGINT))
   message = printable(" ".join(str(error).split()))[:_LONGEST_MESSAGE] or "failed"
   # Of one line are notes of the library; JAX's have several.
   for note in [each for each in getattr(error, "__notes__", []) if "\n" not in each]:

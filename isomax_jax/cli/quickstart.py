@@ -72,10 +72,11 @@ def quickstart(
   write_report(run_dirs, workdir / "report.html")
 
   # Fixed beforehand: the first split's IsoMax network, whatever its numbers.
-  shown = next(run for run in runs if run.head == "isomax")
+  shown, decision = next(
+    (run, run.decision) for run in runs if run.head == "isomax" and run.decision is not None
+  )
   samples = workdir / "samples"
   job.write_samples(samples, shown.in_set, seed=seeds[0], data_dir=data_dir)
-  decision = shown.decision
   _say(
     screen,
     f"{shown.title}: known where the score is {decision['threshold']:.4f} or more, which accepts "

@@ -19,7 +19,7 @@ def report(run_dirs: tyro.conf.Positional[tuple[Path, ...]], *, output: Path | N
   if not run_dirs:
     raise ValueError("run_dirs must name a run directory or more, got none")
   if output is None:
-    if len(run_dirs) > 1:
+    if len(run_dirs) != 1:
       raise ValueError(f"{len(run_dirs)} runs have no one place for their page: give --output")
     output = run_dirs[0] / "report.html"
   write_report(run_dirs, output)

@@ -35,7 +35,7 @@ def find_archives(spec: DataSpec, manual_dir: Path, *, report: Report) -> dict[s
         f"{spec.name} needs {' or '.join(names)}, which is not in {manual_dir}{origin}"
       )
     found[archive.name] = paths[0]
-    if archive.checksum and _digest(paths[0], archive) != archive.checksum:
+    if archive.checksum and _digest(paths[0], archive.checksum) != archive.checksum:
       remark = f"{paths[0]} is not the publisher's own file: its content is verified instead"
       report(Progress(spec.name, "note", text=remark))
   return found
@@ -51,37 +51,44 @@ def download_archives(spec: DataSpec, folder: Path, *, report: Report) -> dict[s
     ConnectionError: If a file cannot be downloaded.
     ValueError: If a file is not what the publisher distributes, or only the user has it.
   """
+  published = []
   for archive in spec.archives:
     if archive.url is None or archive.checksum is None:
       raise ValueError(f"{spec.name} is made from {archive.name}, to be given by manual_dir")
-  return {archive.name: _download(spec.name, archive, folder, report) for archive in spec.archives}
+    published.append((archive, archive.url, archive.checksum))
+  return {
+    archive.name: _download(spec.name, archive, url, checksum, folder, report)
+    for archive, url, checksum in published
+  }
 
 
-def _download(name: str, archive: Archive, folder: Path, report: Report) -> Path:
+def _download(
+  name: str, archive: Archive, url: str, checksum: str, folder: Path, report: Report
+) -> Path:
   path = folder / archive.name
-  if path.exists() and _digest(path, archive) == archive.checksum:
+  if path.exists() and _digest(path, checksum) == checksum:
     return path
   folder.mkdir(parents=True, exist_ok=True)
   with tempfile.TemporaryDirectory(prefix="incomplete.", dir=folder) as staging:
     partial = Path(staging, archive.name)
     with partial.open("wb") as file:
-      for done, total, block in _blocks(archive):
+      for done, total, block in _blocks(archive, url):
         file.write(block)
         report(Progress(name, "download", done, total, archive.name))
-    digest = _digest(partial, archive)
-    if digest != archive.checksum:
+    digest = _digest(partial, checksum)
+    if digest != checksum:
       raise ValueError(
-        f"{archive.url} gave {partial.stat().st_size:,} bytes with {digest}, expected "
-        f"{archive.checksum}: cut short or altered; retry, or get {archive.name} in another way "
+        f"{url} gave {partial.stat().st_size:,} bytes with {digest}, expected {checksum}: "
+        f"cut short or altered; retry, or get {archive.name} in another way "
         "and give its folder as manual_dir"
       )
     os.replace(partial, path)
   return path
 
 
-def _blocks(archive: Archive) -> Iterator[tuple[int, int, bytes]]:
+def _blocks(archive: Archive, url: str) -> Iterator[tuple[int, int, bytes]]:
   """Yield the bytes done, all bytes and the next block of a download."""
-  request = urllib.request.Request(archive.url, headers={"User-Agent": "isomax-jax"})
+  request = urllib.request.Request(url, headers={"User-Agent": "isomax-jax"})
   try:
     with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as response:
       length = response.headers.get("Content-Length") or ""
@@ -90,7 +97,7 @@ def _blocks(archive: Archive) -> Iterator[tuple[int, int, bytes]]:
       while block := response.read(_BLOCK):
         done += len(block)
         if archive.size and done > archive.size:
-          raise ValueError(f"{archive.url} gives more than the {archive.size:,} bytes expected")
+          raise ValueError(f"{url} gives more than the {archive.size:,} bytes expected")
         yield done, total, block
   except (OSError, http.client.HTTPException) as error:
     reason = getattr(error, "reason", error)
@@ -98,13 +105,13 @@ def _blocks(archive: Archive) -> Iterator[tuple[int, int, bytes]]:
       error.close()
       reason = error
     raise ConnectionError(
-      f"{archive.url} cannot be downloaded ({reason}): retry, or get {archive.name} in another way "
+      f"{url} cannot be downloaded ({reason}): retry, or get {archive.name} in another way "
       "and give its folder as manual_dir"
     ) from error
 
 
-def _digest(path: Path, archive: Archive) -> str:
+def _digest(path: Path, checksum: str) -> str:
   """Return a file's checksum of the same kind as its publisher's."""
-  kind = archive.checksum.partition(":")[0]
+  kind = checksum.partition(":")[0]
   with path.open("rb") as file:
     return f"{kind}:{hashlib.file_digest(file, kind).hexdigest()}"

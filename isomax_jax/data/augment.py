@@ -4,13 +4,14 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Key, Num, UInt8
+from jaxtyping import Array, Float, Integer, Key, Num, UInt8
 
 from isomax_jax import _checks
 from isomax_jax.data.description import DataSpec
-from isomax_jax.typing import Batch, Preprocessing
+from isomax_jax.typing import AnyArray, Batch, Preprocessing
 
 _Pixels = Float[Array, "*batch height width channels"]
+_PixelsLike = Float[AnyArray, "*batch height width channels"]
 
 # An image that is flat has no deviation to divide by; the floor is 1 / sqrt(28 * 28).
 DEVIATION_FLOOR = 1 / 28
@@ -19,7 +20,7 @@ DEVIATION_FLOOR = 1 / 28
 _CROP, _FLIP = 0, 1
 
 
-def to_pixels(images: UInt8[Array, "*shape"]) -> Float[Array, "*shape"]:
+def to_pixels(images: UInt8[AnyArray, "*shape"]) -> Float[Array, "*shape"]:
   """Return ``images / 255``, float32, of stored images of any shape.
 
   Raises:
@@ -35,7 +36,9 @@ def to_pixels(images: UInt8[Array, "*shape"]) -> Float[Array, "*shape"]:
   return images.astype(jnp.float32) / 255
 
 
-def example_keys(key: Key[Array, ""], positions: Int[Array, " batch"]) -> Key[Array, " batch"]:
+def example_keys(
+  key: Key[Array, ""], positions: Integer[AnyArray, " batch"]
+) -> Key[Array, " batch"]:
   """Make a key for each example, so that draws do not depend on how devices share the batch.
 
   Args:
@@ -57,7 +60,7 @@ def example_keys(key: Key[Array, ""], positions: Int[Array, " batch"]) -> Key[Ar
 
 
 def random_crop(
-  keys: Key[Array, " batch"], images: Num[Array, "batch height width channels"], *, padding: int
+  keys: Key[Array, " batch"], images: Num[AnyArray, "batch height width channels"], *, padding: int
 ) -> Num[Array, "batch height width channels"]:
   """Pad each image with zeros and cut out a window of its size at a random place.
 
@@ -90,7 +93,7 @@ def random_crop(
 
 
 def random_flip(
-  keys: Key[Array, " batch"], images: Num[Array, "batch height width channels"]
+  keys: Key[Array, " batch"], images: Num[AnyArray, "batch height width channels"]
 ) -> Num[Array, "batch height width channels"]:
   """Flip each image left to right with probability one half.
 
@@ -140,7 +143,7 @@ def make_preprocessing(spec: DataSpec, *, crop_padding: int, flip: bool) -> Prep
       raise ValueError(f"data.crop_padding and data.flip are for images, got {spec.name}")
     return Preprocessing(lambda key, batch: batch.images, lambda x: x, lambda x: x)
 
-  def augment(key: jax.Array, batch: Batch) -> jax.Array:
+  def augment(key: jax.Array, batch: Batch[jax.Array]) -> jax.Array:
     keys, images = example_keys(key, batch.positions), batch.images
     if crop_padding:
       images = random_crop(keys, images, padding=crop_padding)
@@ -149,7 +152,7 @@ def make_preprocessing(spec: DataSpec, *, crop_padding: int, flip: bool) -> Prep
   return Preprocessing(augment, to_pixels, normalizer(spec))
 
 
-def normalizer(spec: DataSpec) -> Callable[[_Pixels], _Pixels]:
+def normalizer(spec: DataSpec) -> Callable[[_PixelsLike], _Pixels]:
   """Return the function that normalises pixels as a set asks for.
 
   With ``spec.normalization`` of ``"image"``, each image has its mean subtracted and is divided
@@ -182,7 +185,7 @@ def normalizer(spec: DataSpec) -> Callable[[_Pixels], _Pixels]:
       f"got {mean.size} and {std.size}"
     )
 
-  def normalise(pixels: jax.Array) -> jax.Array:
+  def normalise(pixels: _PixelsLike) -> jax.Array:
     pixels = _checks.floating("pixels", pixels)
     shape = (1,) * (pixels.ndim - 1) + (channels,)
     return (pixels - mean.reshape(shape)) / std.reshape(shape)
@@ -190,7 +193,7 @@ def normalizer(spec: DataSpec) -> Callable[[_Pixels], _Pixels]:
   return normalise
 
 
-def _standardise(pixels: jax.Array) -> jax.Array:
+def _standardise(pixels: _PixelsLike) -> jax.Array:
   """Subtract each image's mean and divide by its floored deviation."""
   pixels = _checks.floating("pixels", pixels)
   centred = pixels - jnp.mean(pixels, axis=(-3, -2, -1), keepdims=True)
@@ -199,7 +202,7 @@ def _standardise(pixels: jax.Array) -> jax.Array:
   return centred / jnp.sqrt(jnp.maximum(variance, DEVIATION_FLOOR**2))
 
 
-def _check_batch(keys: jax.Array, images: jax.Array) -> jax.Array:
+def _check_batch(keys: jax.Array, images: AnyArray) -> jax.Array:
   """Return the images as an array, or raise ValueError unless each has a key."""
   images = jnp.asarray(images)
   if images.ndim != 4:

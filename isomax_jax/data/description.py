@@ -95,6 +95,12 @@ class DataSpec:
     """Whether the examples are images."""
     return self.dtype == "uint8" and len(self.example_shape) == 3
 
+  @property
+  def image_shape(self) -> tuple[int, int, int]:
+    """Height, width and channels of the examples, which are images."""
+    height, width, channels = self.example_shape
+    return height, width, channels
+
   def num_bytes(self, split: str | None = None) -> int:
     """Return the bytes of the decoded examples of a split, or of all of them."""
     count = sum(self.splits.values()) if split is None else self.splits[split]

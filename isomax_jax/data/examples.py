@@ -8,7 +8,7 @@ import importlib.util
 import io
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from jaxtyping import Bool, Int, Int32, Shaped
@@ -40,9 +40,9 @@ class Examples(NamedTuple):
   images: Shaped[np.ndarray, "examples ..."]
   labels: Int32[np.ndarray, " examples"]
 
-  def take(self, chosen: Bool[np.ndarray, " examples"]) -> "Examples":
+  def take(self, chosen: Bool[np.ndarray, " examples"]) -> Self:
     """Return the chosen examples in the order that they had."""
-    return self.read(chosen)
+    return self._replace(images=self.images[chosen], labels=self.labels[chosen])
 
   def read(self, positions: Positions) -> "Examples":
     """Return some examples, by positions or a slice, in their order."""
@@ -69,7 +69,7 @@ class Stored:
   rows: Int[np.ndarray, " examples"]
   labels: Int32[np.ndarray, " examples"]
 
-  def take(self, chosen: Bool[np.ndarray, " examples"]) -> "Stored":
+  def take(self, chosen: Bool[np.ndarray, " examples"]) -> Self:
     """Return the chosen examples in the order that they had."""
     return dataclasses.replace(self, rows=self.rows[chosen], labels=self.labels[chosen])
 
@@ -106,7 +106,8 @@ def open_stored(folder: Path, spec: DataSpec, split: str) -> Stored:
   skip = {"image": tfds.decode.SkipDecoding()}
   try:
     _check_features(read_json(folder / "features.json"))
-    records = tfds.builder_from_directory(folder).as_data_source(split, decoders=skip)
+    builder: Any = tfds.builder_from_directory(folder)  # Checkers lose its methods' parameters.
+    records = builder.as_data_source(split, decoders=skip)
     rows = np.arange(len(records))
   except Exception as error:  # Whatever a damaged file makes the reader raise.
     raise _unreadable(folder, error) from error
@@ -204,7 +205,7 @@ def _decode(encoded: bytes, spec: DataSpec, place: str) -> np.ndarray[Any, Any]:
 
   try:
     with Image.open(io.BytesIO(encoded), formats=("PNG",)) as opened:
-      image = np.atleast_3d(opened)  # A grey image comes without its axis of channels.
+      image = np.atleast_3d(np.asarray(opened))  # A grey image comes without its axis of channels.
   except Exception as error:  # Whatever damaged bytes make the decoder raise.
     raise ValueError(f"{place}: image cannot be decoded") from error
   if image.dtype != np.uint8 or image.shape != spec.example_shape:

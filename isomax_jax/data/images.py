@@ -59,7 +59,7 @@ def find_images(patterns: Sequence[str | os.PathLike[str]]) -> list[Path]:
   """
   found: dict[Path, None] = {}
   for pattern in patterns:
-    matches = [pattern] if Path(pattern).exists() else glob.glob(str(pattern), recursive=True)
+    matches = [str(pattern)] if Path(pattern).exists() else glob.glob(str(pattern), recursive=True)
     files = [file for match in sorted(matches) for file in _image_files(Path(match))]
     if not files:
       raise FileNotFoundError(f"no image found at {str(pattern)!r}")
@@ -184,7 +184,8 @@ def _open(file: IO[bytes], shape: tuple[int, int, int]) -> Any:
     image.verify()
     image = Image.open(file, formats=_FORMATS)
   # A large JPEG is decoded at a fraction of its size that is still enough for antialiasing.
-  image.draft(None, (4 * max(shape[:2]),) * 2)
+  side = 4 * max(shape[:2])
+  image.draft(None, (side, side))
   return ImageOps.exif_transpose(image)
 
 

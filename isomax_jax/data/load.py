@@ -12,12 +12,12 @@ from isomax_jax import _checks
 from isomax_jax.data._places import data_root, set_folder
 from isomax_jax.data._stratified import stratified_choice
 from isomax_jax.data.description import DataSpec
-from isomax_jax.data.examples import Examples, Stored, open_stored, read_split
+from isomax_jax.data.examples import Examples, Labelled, Stored, open_stored, read_split
 from isomax_jax.data.prepare import prepare
 from isomax_jax.data.references import check_classes
 from isomax_jax.data.specs import get_spec
 
-L = TypeVar("L", Examples, Stored)
+L = TypeVar("L", bound=Labelled)
 
 
 def load(

@@ -6,12 +6,12 @@ or a device does nothing; sizes are bounded before anything is read.
 
 import contextlib
 import gzip
+import io
 import re
 import tarfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
 
 from isomax_jax._files import one_line, read_member
 
@@ -22,14 +22,15 @@ class _Refused(ValueError):  # noqa: N818 (it says what an archive is)
   """An archive that is readable but not as expected."""
 
 
-class _Bounded:
+class _Bounded(io.RawIOBase):
   """A stream that refuses to give more than so many bytes in all."""
 
-  def __init__(self, stream: IO[bytes], path: Path, max_bytes: int):
+  def __init__(self, stream: gzip.GzipFile, path: Path, max_bytes: int):
+    super().__init__()
     self._stream, self._path, self._max_bytes = stream, path, max_bytes
     self._given = 0
 
-  def read(self, size: int) -> bytes:
+  def read(self, size: int = -1, /) -> bytes:
     block = self._stream.read(size)
     self._given += len(block)
     if self._given > self._max_bytes:
@@ -64,11 +65,12 @@ def read_tar(
         name = member.name.removeprefix("./")
         if member.isdir() or not re.fullmatch(pattern, name):
           continue
-        if not member.isreg():
+        content = archive.extractfile(member) if member.isreg() else None
+        if content is None:
           raise _Refused(f"{path}: {name} must be a plain file, not a link or a device")
         if name in contents:
           raise _Refused(f"{path}: {name} is there twice")
-        contents[name] = archive.extractfile(member).read()
+        contents[name] = content.read()
     # The checksum at the very end is verified only by reading that far.
     while stream.read(_BLOCK):
       pass

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+import jax
+
 from isomax_jax.typing import Batch
 
 
@@ -17,13 +19,13 @@ class Pipeline(NamedTuple):
 
   source: Any
   draws: Callable[[int], Iterator[Any]]
-  fetch: Callable[[Any, Any], Batch]
+  fetch: Callable[[Any, Any], Batch[jax.Array]]
 
 
 def with_outliers(known: Pipeline, outliers: Pipeline) -> Pipeline:
   """Return the pipeline of known batches that carry as many examples of others as outliers."""
 
-  def fetch(source: tuple[Any, Any], draw: tuple[Any, Any]) -> Batch:
+  def fetch(source: tuple[Any, Any], draw: tuple[Any, Any]) -> Batch[jax.Array]:
     beside = outliers.fetch(source[1], draw[1])
     return known.fetch(source[0], draw[0])._replace(outliers=beside.images)
 

@@ -173,8 +173,8 @@ def _disk_full_named(name: str, root: Path) -> Iterator[None]:
   except (OSError, RuntimeError) as error:
     # The writer of records raises RuntimeError with the system's words.
     known = (words for words in map(os.strerror, _DISK_FULL) if words in str(error))
-    is_full = getattr(error, "errno", None) in _DISK_FULL
-    reason = error.strerror if is_full else next(known, None)
+    full = error if isinstance(error, OSError) and error.errno in _DISK_FULL else None
+    reason = full.strerror if full else next(known, None)
     if reason is None:
       raise
     raise OSError(

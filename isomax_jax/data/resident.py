@@ -17,7 +17,7 @@ import numpy as np
 from isomax_jax import _checks
 from isomax_jax.data.examples import Labelled
 from isomax_jax.data.pipeline import Pipeline
-from isomax_jax.typing import Batch
+from isomax_jax.typing import AnyArray, Batch
 
 
 @jax.tree_util.register_dataclass
@@ -31,12 +31,12 @@ class Source:
     example_shape: Shape of one.
   """
 
-  rows: jax.Array
-  labels: jax.Array
+  rows: AnyArray
+  labels: AnyArray
   example_shape: tuple[int, ...] = dataclasses.field(metadata={"static": True})
 
 
-def make_source(images: jax.Array, labels: jax.Array) -> Source:
+def make_source(images: AnyArray, labels: AnyArray) -> Source:
   """Make a source of examples as stored, ``[n, ...]``, and labels, ``[n]``, int32."""
   return Source(images.reshape(len(images), -1), labels, images.shape[1:])
 
@@ -44,17 +44,17 @@ def make_source(images: jax.Array, labels: jax.Array) -> Source:
 class Draw(NamedTuple):
   """The examples of a step, by their index in the source, and their positions in the batch."""
 
-  indices: np.ndarray
-  positions: np.ndarray
+  indices: AnyArray
+  positions: AnyArray
 
 
-def fetch(source: Source, draw: Draw) -> Batch:
+def fetch(source: Source, draw: Draw) -> Batch[jax.Array]:
   """Gather a batch from the source, inside the compiled step."""
   rows = jnp.take(source.rows, draw.indices, axis=0)
   return Batch(
     images=rows.reshape(len(rows), *source.example_shape),
     labels=jnp.take(source.labels, draw.indices, axis=0),
-    positions=draw.positions,
+    positions=jnp.asarray(draw.positions),
   )
 
 

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+import jax
 import numpy as np
 
 from isomax_jax import _checks
@@ -25,7 +26,7 @@ _THREADS = 4
 _BATCHES_AHEAD = 16
 
 
-def fetch(source: Any, batch: Batch) -> Batch:
+def fetch(source: Any, batch: Batch[jax.Array]) -> Batch[jax.Array]:
   """Return the batch as it is: a draw is the batch itself."""
   del source
   return batch
@@ -46,7 +47,7 @@ def draws(
   workers: int = 0,
   process_index: int | None = None,
   process_count: int | None = None,
-) -> Iterator[Batch]:
+) -> Iterator[Batch[np.ndarray]]:
   """Yield this process's part of the batches of step ``start`` and all that follow, without end.
 
   Arguments and order are those of :func:`isomax_jax.data.resident.draws`, except that the examples
@@ -87,7 +88,9 @@ def draws(
     ) from error
 
 
-def _read_step(examples: Labelled, batch_size: int, seed: int, part: slice, step: int) -> Batch:
+def _read_step(
+  examples: Labelled, batch_size: int, seed: int, part: slice, step: int
+) -> Batch[np.ndarray]:
   indices = step_indices(len(examples.labels), batch_size=batch_size, seed=seed, step=step)
   images, labels = examples.read(indices[part])
   return Batch(images, labels, np.arange(batch_size, dtype=np.int32)[part])

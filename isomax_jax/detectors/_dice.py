@@ -52,7 +52,7 @@ def dice(*, percentile: float = 90.0) -> Detector:
 
   def fit(classifier, batches):
     kernel, bias = linear_head(classifier, detector="dice")
-    sums, examples = 0.0, 0
+    sums, examples = np.zeros(()), 0
     for batch in training_batches(batches, detector="dice"):
       sums = sums + batch.features.sum(0)
       examples += len(batch.features)

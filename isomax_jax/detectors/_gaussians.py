@@ -10,6 +10,7 @@ from jax import lax
 from isomax_jax import _checks
 from isomax_jax.detectors._moments import Moments
 from isomax_jax.losses import pairwise_distance
+from isomax_jax.typing import AnyArray
 
 # Directions whose variance is a smaller fraction of the widest one's: what float32 features and
 # their products leave of them is rounding.
@@ -29,7 +30,7 @@ class Projection(NamedTuple):
   matrix: jax.Array  # [features, dimensions]
   means: jax.Array  # [classes, dimensions]
 
-  def project(self, features: jax.Array) -> jax.Array:
+  def project(self, features: AnyArray) -> jax.Array:
     """Return features ``[..., features]`` in the projection's coordinates."""
     features = _checks.floating("features", features)
     centred = features - jnp.broadcast_to(self.centre, features.shape)
@@ -68,6 +69,6 @@ def exact_mean(moments: Moments) -> np.ndarray:
   return moments.mean.astype(jnp.result_type(float)).astype(np.float64)
 
 
-def parameter(array: np.ndarray) -> jax.Array:
+def parameter(array: np.ndarray | float) -> jax.Array:
   """Return an array in the dtype of parameters: float32, or float64 where JAX has it enabled."""
   return jnp.asarray(array, jnp.result_type(float))

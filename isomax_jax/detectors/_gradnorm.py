@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from isomax_jax import _checks
 from isomax_jax.detectors.base import Classifier, Detector, Params, Unsupported, parameter_names
-from isomax_jax.typing import Outputs, Scores
+from isomax_jax.typing import AnyArray, Outputs, Scores
 
 
 def gradnorm(*, temperature: float = 1.0) -> Detector:
@@ -48,7 +48,7 @@ def gradnorm(*, temperature: float = 1.0) -> Detector:
   """
   _checks.positive("temperature", temperature)
 
-  def score(params: tuple, classifier: Classifier, images: jax.Array, outputs: Outputs) -> Scores:
+  def score(params: tuple, classifier: Classifier, images: AnyArray, outputs: Outputs) -> Scores:
     features = _checks.floating("features", outputs.features)
     if set(parameter_names(classifier.head_params)) == {"kernel", "bias"}:
       logits = _checks.floating("logits", outputs.logits)
@@ -72,4 +72,4 @@ def _gradient_norm(classifier: Classifier, features: jax.Array, temperature: flo
     raise Unsupported(
       f"gradnorm needs a head with weights of two axes or more; this one has {names}"
     )
-  return sum(jnp.sum(jnp.abs(gradient)) for gradient in weights)
+  return jax.tree.reduce(jnp.add, [jnp.sum(jnp.abs(gradient)) for gradient in weights])

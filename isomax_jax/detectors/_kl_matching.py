@@ -44,7 +44,7 @@ def kl_matching() -> Detector:
   """
 
   def fit(classifier, batches):
-    sums = counts = 0.0
+    sums = counts = np.zeros(())
     for batch in training_batches(batches, detector="kl_matching"):
       predicted = batch.logits.argmax(-1)[:, None] == np.arange(batch.logits.shape[-1])
       sums = sums + predicted.T.astype(np.float64) @ special.softmax(batch.logits, axis=-1)

@@ -1,11 +1,11 @@
 """Mahalanobis distance to class means, at one stage of the network or at several."""
 
-from collections.abc import Sequence
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 from numpy.typing import ArrayLike
 from scipy import special
 
@@ -14,12 +14,12 @@ from isomax_jax.detectors._gaussians import Projection, parameter, whitening
 from isomax_jax.detectors._moments import fit_moments
 from isomax_jax.detectors.adversarial import gradient_sign
 from isomax_jax.detectors.base import Batches, Classifier, Detector, Unsupported
-from isomax_jax.typing import Outputs, Scores
+from isomax_jax.typing import AnyArray, Outputs, ScalarLike, Scores
 
 Params = tuple[Projection, ...]
 
 
-def mahalanobis(*, epsilon: float = 0.0, weights: Sequence[float] | None = None) -> Detector:
+def mahalanobis(*, epsilon: float = 0.0, weights: ArrayLike | None = None) -> Detector:
   r"""Rank by the Mahalanobis distance to the nearest class mean, at the last stage or all stages.
 
   .. math:: s_i = \max_c -\tfrac 1 2 (f_i - \mu_{ic})^T \Sigma_i^{+} (f_i - \mu_{ic}), \qquad
@@ -75,25 +75,25 @@ def mahalanobis(*, epsilon: float = 0.0, weights: Sequence[float] | None = None)
     Adversarial Attacks*, 2018, Eq. 2 and Algorithm 1, and its program.
   """
   _checks.not_negative("epsilon", epsilon)
-  if weights is not None:
-    weights = np.asarray(weights, np.float64)
-    if weights.ndim != 1 or weights.size == 0 or not np.isfinite(weights).all():
-      raise ValueError(f"weights must be one finite number a stage, got {weights.tolist()}")
-    weights = weights.tolist()
+  of_stages = None if weights is None else np.array(weights, np.float64)
+  if of_stages is not None and not (
+    of_stages.ndim == 1 and of_stages.size > 0 and np.isfinite(of_stages).all()
+  ):
+    raise ValueError(f"weights must be one finite number a stage, got {of_stages.tolist()}")
 
   def fit(classifier: Classifier, batches: Batches) -> Params:
     moments = fit_moments(batches, _stages, detector="mahalanobis")
-    if weights is not None:
-      _check_stages(len(weights), len(moments))
+    if of_stages is not None:
+      _check_stages(len(of_stages), len(moments))
     whitenings = [whitening(each, detector="mahalanobis") for each in moments]
     return tuple(Projection(*map(parameter, arrays)) for arrays in whitenings)
 
-  def score(params: Params, classifier: Classifier, images: jax.Array, outputs: Outputs) -> Scores:
-    if weights is None:
+  def score(params: Params, classifier: Classifier, images: AnyArray, outputs: Outputs) -> Scores:
+    if of_stages is None:
       return _stage_score(params, classifier, images, outputs, epsilon=epsilon, stage=-1)
-    _check_stages(len(weights), len(params))
+    _check_stages(len(of_stages), len(params))
     scores = stage_scores(params, classifier, images, outputs, epsilon=epsilon)
-    return jnp.sum(scores * jnp.broadcast_to(jnp.array(weights), scores.shape), axis=-1)
+    return jnp.sum(scores * jnp.broadcast_to(jnp.array(of_stages), scores.shape), axis=-1)
 
   return Detector(fit, score)
 
@@ -101,11 +101,11 @@ def mahalanobis(*, epsilon: float = 0.0, weights: Sequence[float] | None = None)
 def stage_scores(
   params: Params,
   classifier: Classifier,
-  images: jax.Array,
-  outputs: Outputs,
+  images: AnyArray,
+  outputs: Outputs[AnyArray],
   *,
-  epsilon: ArrayLike = 0.0,
-) -> jax.Array:
+  epsilon: ScalarLike = 0.0,
+) -> Float[jax.Array, "batch stages"]:
   """Score every stage of the network, for :func:`fit_stage_weights`.
 
   Args:
@@ -207,25 +207,25 @@ def fit_stage_weights(
 def _stage_score(
   params: Params,
   classifier: Classifier,
-  images: jax.Array,
-  outputs: Outputs,
+  images: AnyArray,
+  outputs: Outputs[AnyArray],
   *,
-  epsilon: ArrayLike,
+  epsilon: ScalarLike,
   stage: int,
 ) -> jax.Array:
   _check_stages(len(params), len(_stages(outputs)))
 
-  def loss(outputs: Outputs) -> jax.Array:
+  def loss(outputs: Outputs[AnyArray]) -> jax.Array:
     projection = params[stage]
     return projection.smallest_square(projection.project(_stages(outputs)[stage])) / 2
 
   if isinstance(epsilon, jax.Array) or epsilon > 0:
     sign = gradient_sign(lambda images: loss(classifier.outputs(images)), images)
-    outputs = classifier.outputs(images - epsilon * sign)
+    outputs = classifier.outputs(jnp.asarray(images) - epsilon * sign)
   return -loss(outputs)
 
 
-def _stages(outputs: Outputs) -> tuple[jax.Array, ...]:
+def _stages(outputs: Outputs[AnyArray]) -> tuple[AnyArray, ...]:
   return outputs.stages or (outputs.features,)
 
 

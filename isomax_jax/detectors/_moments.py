@@ -3,12 +3,11 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-import jax
 import numpy as np
 
 from isomax_jax.detectors._training import check_examples, check_finite
 from isomax_jax.detectors.base import Batches
-from isomax_jax.typing import Outputs
+from isomax_jax.typing import AnyArray, Outputs
 
 
 class Moments(NamedTuple):
@@ -71,7 +70,7 @@ def updated(moments: Moments, vectors: np.ndarray, labels: np.ndarray) -> Moment
 
 def fit_moments(
   batches: Batches,
-  vectors: Callable[[Outputs], tuple[jax.Array, ...]],
+  vectors: Callable[[Outputs[AnyArray]], tuple[AnyArray, ...]],
   *,
   detector: str,
   by_class: bool = True,
@@ -95,7 +94,7 @@ def fit_moments(
     >>> print(moments.counts, moments.means.ravel(), moments.scatter)
     [2. 1.] [1. 5.] [[2.]]
   """
-  accumulated: tuple[Moments, ...] | None = None
+  accumulated: list[Moments] = []
   for _, labels, outputs in batches:
     arrays = [np.asarray(array, np.float64) for array in vectors(outputs)]
     classes = outputs.logits.shape[-1] if by_class else 1
@@ -103,17 +102,17 @@ def fit_moments(
     outside = labels[(labels < 0) | (labels >= classes)]
     if outside.size:
       raise ValueError(f"{detector} needs labels of 0 .. {classes - 1}, got {outside[0]}")
-    if accumulated is None:
-      accumulated = tuple(no_moments(classes, array.shape[-1]) for array in arrays)
+    if not accumulated:
+      accumulated = [no_moments(classes, array.shape[-1]) for array in arrays]
     for array in arrays:
       check_finite("features", array, detector=detector)
     if len(labels):
-      accumulated = tuple(
+      accumulated = [
         updated(moments, array, labels) for moments, array in zip(accumulated, arrays, strict=True)
-      )
-  check_examples(0 if accumulated is None else accumulated[0].counts.sum(), detector=detector)
+      ]
+  check_examples(accumulated[0].counts.sum() if accumulated else 0, detector=detector)
   missing = np.flatnonzero(accumulated[0].counts == 0)
   if missing.size:
     missing = ", ".join(map(str, missing))
     raise ValueError(f"{detector} needs an example of every class, got none of {missing}")
-  return accumulated
+  return tuple(accumulated)

@@ -2,13 +2,12 @@
 
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 
 from isomax_jax import _checks
 from isomax_jax._arrays import is_class
 from isomax_jax.detectors.adversarial import gradient_sign
 from isomax_jax.detectors.base import Classifier, Detector
-from isomax_jax.typing import Outputs, Scores
+from isomax_jax.typing import AnyArray, Outputs, ScalarLike, Scores
 
 
 def odin(*, temperature: float = 1000.0, epsilon: float = 0.0014) -> Detector:
@@ -62,7 +61,7 @@ def odin(*, temperature: float = 1000.0, epsilon: float = 0.0014) -> Detector:
   _checks.positive("temperature", temperature)
   _checks.not_negative("epsilon", epsilon)
 
-  def score(params: tuple, classifier: Classifier, images: jax.Array, outputs: Outputs) -> Scores:
+  def score(params: tuple, classifier: Classifier, images: AnyArray, outputs: Outputs) -> Scores:
     if epsilon == 0:
       return _soft_gap(outputs.logits, temperature)
     return odin_score(classifier, images, temperature=temperature, epsilon=epsilon)
@@ -71,7 +70,7 @@ def odin(*, temperature: float = 1000.0, epsilon: float = 0.0014) -> Detector:
 
 
 def odin_score(
-  classifier: Classifier, images: jax.Array, *, temperature: ArrayLike, epsilon: ArrayLike
+  classifier: Classifier, images: AnyArray, *, temperature: ScalarLike, epsilon: ScalarLike
 ) -> Scores:
   """Score as :func:`odin` does, by options that may be arrays: one program for a whole grid.
 
@@ -98,10 +97,11 @@ def odin_score(
   def loss(images: jax.Array) -> jax.Array:
     return -_soft_gap(classifier.outputs(images).logits, temperature)
 
+  images = jnp.asarray(images)
   return -loss(images - epsilon * gradient_sign(loss, images))
 
 
-def _soft_gap(logits: jax.Array, temperature: ArrayLike) -> jax.Array:
+def _soft_gap(logits: AnyArray, temperature: ScalarLike) -> jax.Array:
   """Return how far the largest logit is above the others, averaged in the temperature's way."""
   logits = _checks.floating("logits", logits)
   _checks.has_classes("logits", logits)
@@ -114,4 +114,5 @@ def _soft_gap(logits: jax.Array, temperature: ArrayLike) -> jax.Array:
   less_one = jnp.sum(jnp.expm1(gaps), axis=-1) / others
   is_small = less_one > -0.5
   log_of_small = jnp.log1p(jnp.where(is_small, less_one, 0))
-  return -temperature * jnp.where(is_small & (logits.shape[-1] > 1), log_of_small, log_mean)
+  log_mean = jnp.where(is_small & (logits.shape[-1] > 1), log_of_small, log_mean)
+  return -jnp.multiply(temperature, log_mean)

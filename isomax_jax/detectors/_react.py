@@ -59,7 +59,7 @@ def react(*, percentile: float = 90.0) -> Detector:
     upper_counts = np.zeros(_BINS, np.int64)
     for batch in training_batches(batches, detector="react"):
       upper_counts += np.bincount(_keys(batch.features) >> _HALF, minlength=_BINS)
-    last = upper_counts.sum() - 1
+    last = int(upper_counts.sum()) - 1
     position = last * (percentile / 100)
     ranks = int(position), min(int(position) + 1, last)
     places = [_find(upper_counts, rank) for rank in ranks]

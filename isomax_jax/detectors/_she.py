@@ -42,7 +42,7 @@ def she() -> Detector:
   """
 
   def fit(classifier, batches):
-    sums = counts = 0.0
+    sums = counts = np.zeros(())
     for batch in training_batches(batches, detector="she"):
       predicted = batch.logits.argmax(-1)
       is_pattern = predicted[:, None] == np.arange(batch.logits.shape[-1])

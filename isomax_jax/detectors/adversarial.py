@@ -4,14 +4,18 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float, Integer
 
 from isomax_jax import _checks
 from isomax_jax.detectors.base import Classifier
 from isomax_jax.losses import scaled_cross_entropy
-from isomax_jax.typing import Images, Labels
+from isomax_jax.typing import AnyArray, ScalarLike
+
+_Pixels = Float[jax.Array, "batch *example"]
+_PixelsLike = Float[AnyArray, "batch *example"]
 
 
-def gradient_sign(loss: Callable[[jax.Array], jax.Array], images: jax.Array) -> jax.Array:
+def gradient_sign(loss: Callable[[jax.Array], jax.Array], images: _PixelsLike) -> _Pixels:
   """Return the sign of the gradient of each image's loss by its pixels, with +1 for zero.
 
   A loss is the function of its own image alone, so the gradient of their sum holds each one's.
@@ -38,8 +42,12 @@ def gradient_sign(loss: Callable[[jax.Array], jax.Array], images: jax.Array) -> 
 
 
 def fgsm(
-  classifier: Classifier, images: Images, labels: Labels, *, epsilon: float = 0.05
-) -> Images:
+  classifier: Classifier,
+  images: _PixelsLike,
+  labels: Integer[AnyArray, " batch"],
+  *,
+  epsilon: ScalarLike = 0.05,
+) -> _Pixels:
   r"""Step once along the sign of the loss' gradient, within the pixels' range.
 
   .. math:: \operatorname{clip}_{[0, 1]} \bigl(x + \epsilon \operatorname{sign} \nabla_x
@@ -51,7 +59,7 @@ def fgsm(
 
   Args:
     classifier: The classifier.
-    images: Pixels of [0, 1], shape ``[batch, height, width, channels]``, floating.
+    images: Pixels of [0, 1], shape ``[batch, ...]``, floating.
     labels: Class indices, shape ``[batch]``, integer; true ones, for the attack that they name.
       The image of a label that is no class turns NaN.
     epsilon: The step in pixels, 0 or more; the default is that of Lee et al.

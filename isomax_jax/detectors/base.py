@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import jax
+from jaxtyping import Float
 
-from isomax_jax.typing import Outputs
+from isomax_jax.typing import AnyArray, Outputs
 
 Params = Any
 
@@ -23,12 +24,12 @@ class Classifier(NamedTuple):
     head_params: The head's parameters.
   """
 
-  outputs: Callable[[jax.Array], Outputs]
+  outputs: Callable[[jax.Array], Outputs[jax.Array]]
   head: Callable[[Params, jax.Array], jax.Array]
   head_params: Params
 
 
-Batches = Iterable[tuple[jax.Array, jax.Array, Outputs]]
+Batches = Iterable[tuple[AnyArray, AnyArray, Outputs[AnyArray]]]
 """Images as pixels of [0, 1], labels and outputs of training data; may be iterated again."""
 
 
@@ -48,7 +49,8 @@ class Detector(NamedTuple):
   """
 
   fit: Callable[[Classifier, Batches], Params]
-  score: Callable[[Params, Classifier, jax.Array, Outputs], jax.Array]
+  # Arrays of JAX to a score that is written for such, though most take NumPy's too.
+  score: Callable[[Params, Classifier, Any, Outputs[Any]], jax.Array]
 
 
 def from_logits(score: Callable[[jax.Array], jax.Array]) -> Detector:
@@ -70,7 +72,9 @@ def from_logits(score: Callable[[jax.Array], jax.Array]) -> Detector:
   )
 
 
-def linear_head(classifier: Classifier, *, detector: str) -> tuple[jax.Array, jax.Array]:
+def linear_head(
+  classifier: Classifier, *, detector: str
+) -> tuple[Float[AnyArray, "features classes"], Float[AnyArray, " classes"]]:
   """Return kernel and bias of a classifier's affine head.
 
   Args:

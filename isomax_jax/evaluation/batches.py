@@ -18,10 +18,14 @@ _BATCH = 1024
 class LabelledExamples(Protocol):
   """Examples in memory or on disk."""
 
-  labels: np.ndarray
+  @property
+  def labels(self) -> np.ndarray:
+    """Class indices, shape ``[examples]``."""
+    ...
 
   def read(self, positions: slice) -> tuple[np.ndarray, np.ndarray]:
     """Return some examples as stored, and their labels."""
+    ...
 
 
 class FitBatches:
@@ -36,9 +40,9 @@ class FitBatches:
     self._examples = examples
     self._count = len(examples.labels)
     self._positions = [slice(start, start + _BATCH) for start in range(0, self._count, _BATCH)]
-    self._outputs: Outputs | None = None
+    self._outputs: Outputs[np.ndarray] | None = None
 
-  def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray, Outputs]]:
+  def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray, Outputs[np.ndarray]]]:
     if self._outputs is None:
       self._outputs = self._forward()
     for positions in self._positions:
@@ -47,7 +51,8 @@ class FitBatches:
       # Copies, so that no fit can change what the next one is given.
       yield jax.tree.map(np.array, (to_pixels(images), labels, outputs))
 
-  def _forward(self) -> Outputs:
+  def _forward(self) -> Outputs[np.ndarray] | None:
+    """Return the outputs of all examples, None of no example."""
     kept = None
     for positions in self._positions:
       images, _ = self._examples.read(positions)

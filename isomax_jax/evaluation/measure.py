@@ -7,16 +7,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
+from numpy.typing import ArrayLike
 
 from isomax_jax import _checks, metrics
 from isomax_jax.detectors import DETECTORS, Batches, Classifier, Detector
 from isomax_jax.evaluation.predict import forward, predict, to_pixels
-from isomax_jax.typing import Outputs, Scores
+from isomax_jax.typing import Outputs
 
 TEST, VALIDATION = "test", "validation"
 """Names of the known set's own splits among scores."""
 
-Examples = tuple[np.ndarray, np.ndarray]
+Examples = tuple[ArrayLike, ArrayLike]
 """Images, uint8 as stored or pixels of [0, 1] in a floating dtype, and labels."""
 
 
@@ -32,7 +33,7 @@ class ScoredSet(NamedTuple):
 
   images: np.ndarray
   labels: np.ndarray
-  outputs: Outputs
+  outputs: Outputs[np.ndarray]
 
 
 class Fitted(NamedTuple):
@@ -150,11 +151,11 @@ def measure(
 
 def _as_tree(classifier: Classifier) -> Classifier:
   """Return a classifier that can be an argument of compiled programs."""
-  functions = [
+  outputs, head = (
     Partial(each) if callable(each) and not isinstance(each, Partial) else each
     for each in (classifier.outputs, classifier.head)
-  ]
-  return Classifier(*functions, classifier.head_params)
+  )
+  return Classifier(outputs, head, classifier.head_params)
 
 
 def pass_through(classifier: Classifier, examples: Examples) -> ScoredSet:
@@ -253,7 +254,7 @@ def score_sets(
   return scores
 
 
-def make_score(detector: Detector, *, name: str = "the detector") -> Callable[[Any, Any], Scores]:
+def make_score(detector: Detector, *, name: str = "the detector") -> jax.stages.Wrapped:
   """Make the jitted function that :func:`isomax_jax.evaluation.predict.predict` takes.
 
   Returns:
@@ -290,7 +291,9 @@ def _classification(test: ScoredSet, temperature: float | None) -> Iterator[Meas
   probabilistic = metrics.negative_log_likelihood, metrics.expected_calibration_error
   for metric in (metrics.accuracy, *probabilistic):
     yield Measurement(None, None, metric.__name__, metric(logits, labels), len(labels), 0)
-  for metric in () if temperature is None else probabilistic:
+  if temperature is None:
+    return
+  for metric in probabilistic:
     value = metric(logits.astype(np.float64) / temperature, labels)
     yield Measurement(None, None, f"calibrated_{metric.__name__}", value, len(labels), 0)
 

@@ -1,7 +1,7 @@
 """Batched application of a function to whole arrays, spread over devices and processes."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,8 @@ from isomax_jax import _checks
 from isomax_jax._devices import local_job_devices
 from isomax_jax.detectors import Classifier
 from isomax_jax.typing import Outputs
+
+_A = TypeVar("_A", jax.Array, np.ndarray)
 
 
 def predict(
@@ -90,7 +92,7 @@ def place(constants: Any, batch: Any) -> tuple[Any, Any]:
 
 
 @jax.jit
-def forward(classifier: Classifier, images: jax.Array) -> Outputs:
+def forward(classifier: Classifier, images: jax.Array) -> Outputs[jax.Array]:
   """Return a classifier's outputs for stored images, or pixels.
 
   Example:
@@ -102,7 +104,7 @@ def forward(classifier: Classifier, images: jax.Array) -> Outputs:
   return classifier.outputs(to_pixels(images))
 
 
-def to_pixels(images: jax.Array) -> jax.Array:
+def to_pixels(images: _A) -> _A:
   """Turn stored images, uint8, into pixels of [0, 1]; leave all else as it is.
 
   Example:

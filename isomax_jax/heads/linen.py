@@ -17,7 +17,7 @@ from jax import lax
 
 from isomax_jax import _checks
 from isomax_jax.losses import dismax_logits, isomax_logits, isomax_plus_logits
-from isomax_jax.typing import Features, Logits
+from isomax_jax.typing import FeaturesLike, Logits
 
 
 class SoftmaxHead(nn.Module):
@@ -26,7 +26,7 @@ class SoftmaxHead(nn.Module):
   num_classes: int
 
   @nn.compact
-  def __call__(self, features: Features) -> Logits:
+  def __call__(self, features: FeaturesLike) -> Logits:
     """Return logits, shape ``[..., classes]``, float32."""
     features = _checks.floating("features", features)
     shape = (features.shape[-1], self.num_classes)
@@ -45,7 +45,7 @@ class IsoMaxHead(nn.Module):
   num_classes: int
 
   @nn.compact
-  def __call__(self, features: Features) -> Logits:
+  def __call__(self, features: FeaturesLike) -> Logits:
     """Return logits, shape ``[..., classes]``, float32."""
     shape = (self.num_classes, features.shape[-1])
     prototypes = self.param("prototypes", nn.initializers.zeros, shape)
@@ -58,7 +58,7 @@ class IsoMaxPlusHead(nn.Module):
   num_classes: int
 
   @nn.compact
-  def __call__(self, features: Features) -> Logits:
+  def __call__(self, features: FeaturesLike) -> Logits:
     """Return logits, shape ``[..., classes]``, float32."""
     shape = (self.num_classes, features.shape[-1])
     prototypes = self.param("prototypes", nn.initializers.normal(1.0), shape)
@@ -72,7 +72,7 @@ class DisMaxHead(nn.Module):
   num_classes: int
 
   @nn.compact
-  def __call__(self, features: Features) -> Logits:
+  def __call__(self, features: FeaturesLike) -> Logits:
     """Return logits, shape ``[..., classes]``, float32."""
     shape = (self.num_classes, features.shape[-1])
     prototypes = self.param("prototypes", nn.initializers.normal(1.0), shape)

@@ -16,7 +16,7 @@ from jax import lax
 
 from isomax_jax import _checks
 from isomax_jax.losses import dismax_logits, isomax_logits, isomax_plus_logits
-from isomax_jax.typing import Features, Logits
+from isomax_jax.typing import FeaturesLike, Logits
 
 
 class SoftmaxHead(nnx.Module):
@@ -28,7 +28,7 @@ class SoftmaxHead(nnx.Module):
     self.kernel = nnx.Param(jax.random.uniform(rngs.params(), shape, minval=-bound, maxval=bound))
     self.bias = nnx.Param(jnp.zeros(num_classes))
 
-  def __call__(self, features: Features) -> Logits:
+  def __call__(self, features: FeaturesLike) -> Logits:
     """Return logits, shape ``[..., classes]``, float32."""
     features = _checks.floating("features", features)
     logits = jnp.matmul(features, self.kernel[...], precision=lax.Precision.HIGHEST)
@@ -42,7 +42,7 @@ class IsoMaxHead(nnx.Module):
     del rngs  # Prototypes start at zero; taken so that heads are interchangeable.
     self.prototypes = nnx.Param(jnp.zeros((num_classes, num_features)))
 
-  def __call__(self, features: Features) -> Logits:
+  def __call__(self, features: FeaturesLike) -> Logits:
     """Return logits, shape ``[..., classes]``, float32."""
     return isomax_logits(features, self.prototypes[...])
 
@@ -54,7 +54,7 @@ class IsoMaxPlusHead(nnx.Module):
     self.prototypes = nnx.Param(jax.random.normal(rngs.params(), (num_classes, num_features)))
     self.distance_scale = nnx.Param(jnp.ones(()))
 
-  def __call__(self, features: Features) -> Logits:
+  def __call__(self, features: FeaturesLike) -> Logits:
     """Return logits, shape ``[..., classes]``, float32."""
     return isomax_plus_logits(features, self.prototypes[...], self.distance_scale[...])
 
@@ -66,6 +66,6 @@ class DisMaxHead(nnx.Module):
     self.prototypes = nnx.Param(jax.random.normal(rngs.params(), (num_classes, num_features)))
     self.distance_scale = nnx.Param(jnp.ones(()))
 
-  def __call__(self, features: Features) -> Logits:
+  def __call__(self, features: FeaturesLike) -> Logits:
     """Return logits, shape ``[..., classes]``, float32."""
     return dismax_logits(features, self.prototypes[...], self.distance_scale[...])

@@ -2,15 +2,14 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
 from isomax_jax import _checks
 from isomax_jax._arrays import is_class, value_of_class
-from isomax_jax.typing import Labels, Logits, Loss
+from isomax_jax.typing import LabelsLike, LogitsLike, Loss, ScalarLike
 
 
 def scaled_cross_entropy(
-  logits: Logits, labels: Labels, *, entropic_scale: Float[Array, ""] | float = 10.0
+  logits: LogitsLike, labels: LabelsLike, *, entropic_scale: ScalarLike = 10.0
 ) -> Loss:
   r"""Compute the cross-entropy of logits multiplied by the entropic scale.
 
@@ -27,7 +26,7 @@ def scaled_cross_entropy(
   much relative; that is 2 % where scaled logits are 1e5, and no digit is left where they are 1e7.
 
   Args:
-    logits: Logits, shape ``[..., classes]``, floating; for IsoMax, negative distances.
+    logits: LogitsLike, shape ``[..., classes]``, floating; for IsoMax, negative distances.
     labels: Class indices, shape ``[...]``, integer. A label outside ``0 .. classes - 1`` gives
       NaN, in the gradient too.
     entropic_scale: The paper's :math:`E_s`. Used in training only; 1 at inference.

@@ -1,14 +1,13 @@
 """DisMax logits."""
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
 from isomax_jax.losses._isomax import scaled_cosine_distance
-from isomax_jax.typing import Features, Logits, Prototypes
+from isomax_jax.typing import FeaturesLike, Logits, PrototypesLike, ScalarLike
 
 
 def dismax_logits(
-  features: Features, prototypes: Prototypes, distance_scale: Float[Array, ""] | float
+  features: FeaturesLike, prototypes: PrototypesLike, distance_scale: ScalarLike
 ) -> Logits:
   r"""Compute DisMax logits: the negative sum of each distance and the mean over all classes.
 

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 
 from isomax_jax import _checks
 from isomax_jax._arrays import add_leading_axes, is_class, is_explicitly_sharded
-from isomax_jax.typing import Features, Prototypes
+from isomax_jax.typing import FeaturesLike, PrototypesLike
 
 # A float32 matmul gives |f|² + |p|² - 2 f·p within this fraction of |f|² + |p|², times the square
 # root of the width: six standard deviations where products are added up one by one, as some kernels
@@ -34,7 +34,9 @@ _LARGEST_DIRECT = {"cpu": 2**13, "cuda": 2**29, "tpu": 2**29}
 _LARGEST_DIRECT_EXPORTED = 2**16
 
 
-def pairwise_distance(features: Features, prototypes: Prototypes) -> Float[Array, "*batch classes"]:
+def pairwise_distance(
+  features: FeaturesLike, prototypes: PrototypesLike
+) -> Float[Array, "*batch classes"]:
   r"""Compute the Euclidean distance of each feature vector to each prototype.
 
   .. math:: d_j = \lVert f - p_j \rVert
@@ -90,7 +92,9 @@ def pairwise_distance(features: Features, prototypes: Prototypes) -> Float[Array
   return _distances(_choose_forms, features, prototypes)
 
 
-def checked_vectors(features: Features, prototypes: Prototypes) -> tuple[jax.Array, jax.Array]:
+def checked_vectors(
+  features: FeaturesLike, prototypes: PrototypesLike
+) -> tuple[jax.Array, jax.Array]:
   """Return both in one dtype, at least float32; raise unless their shapes fit together."""
   features = _checks.floating("features", features)
   prototypes = _checks.floating("prototypes", prototypes)

@@ -2,17 +2,16 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
 from isomax_jax import _checks
-from isomax_jax.typing import Logits, Loss
+from isomax_jax.typing import LogitsLike, Loss, ScalarLike
 
 
 def scaled_divergence(
-  logits: Logits,
-  targets: Float[Array, "*batch classes"],
+  logits: LogitsLike,
+  targets: LogitsLike,
   *,
-  entropic_scale: Float[Array, ""] | float = 10.0,
+  entropic_scale: ScalarLike = 10.0,
 ) -> Loss:
   r"""Compute the Kullback-Leibler divergence of target distributions from scaled logits.
 
@@ -22,7 +21,7 @@ def scaled_divergence(
   probability zero add nothing, however unlikely the logits make them.
 
   Args:
-    logits: Logits, shape ``[..., classes]``, floating.
+    logits: LogitsLike, shape ``[..., classes]``, floating.
     targets: Distributions over the classes, shape ``[..., classes]``, floating, that sum to 1.
     entropic_scale: The paper's :math:`E_s`. Used in training only; 1 at inference.
 

@@ -2,13 +2,12 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
 from isomax_jax import _checks
-from isomax_jax.typing import Logits, Loss
+from isomax_jax.typing import LogitsLike, Loss, ScalarLike
 
 
-def outlier_exposure(logits: Logits, *, entropic_scale: Float[Array, ""] | float = 10.0) -> Loss:
+def outlier_exposure(logits: LogitsLike, *, entropic_scale: ScalarLike = 10.0) -> Loss:
   r"""Compute the cross-entropy of outliers' logits with the uniform distribution.
 
   .. math:: -\tfrac 1 C \textstyle\sum_j \log \operatorname{softmax}(E_s L)_j
@@ -17,7 +16,7 @@ def outlier_exposure(logits: Logits, *, entropic_scale: Float[Array, ""] | float
   in-distribution examples.
 
   Args:
-    logits: Logits of outliers, shape ``[..., classes]``, floating.
+    logits: LogitsLike of outliers, shape ``[..., classes]``, floating.
     entropic_scale: The scale of the cross-entropy that it is added to.
 
   Returns:

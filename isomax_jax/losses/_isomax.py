@@ -6,10 +6,10 @@ from jaxtyping import Array, Float
 
 from isomax_jax import _checks
 from isomax_jax.losses._distances import checked_vectors, pairwise_distance
-from isomax_jax.typing import Features, Logits, Prototypes
+from isomax_jax.typing import FeaturesLike, Logits, PrototypesLike, ScalarLike
 
 
-def isomax_logits(features: Features, prototypes: Prototypes) -> Logits:
+def isomax_logits(features: FeaturesLike, prototypes: PrototypesLike) -> Logits:
   r"""Compute IsoMax logits: the negative distance to each class's prototype.
 
   .. math:: L_j = -\lVert f - p_j \rVert
@@ -40,7 +40,7 @@ def isomax_logits(features: Features, prototypes: Prototypes) -> Logits:
 
 
 def isomax_plus_logits(
-  features: Features, prototypes: Prototypes, distance_scale: Float[Array, ""] | float
+  features: FeaturesLike, prototypes: PrototypesLike, distance_scale: ScalarLike
 ) -> Logits:
   r"""Compute IsoMax+ logits: negative scaled distances on the unit sphere.
 
@@ -74,7 +74,7 @@ def isomax_plus_logits(
 
 
 def scaled_cosine_distance(
-  features: Features, prototypes: Prototypes, distance_scale: Float[Array, ""] | float
+  features: FeaturesLike, prototypes: PrototypesLike, distance_scale: ScalarLike
 ) -> Float[Array, "*batch classes"]:
   """Compute the distances between normalised vectors, times the magnitude of the scale."""
   scale = jnp.asarray(distance_scale)

@@ -149,7 +149,9 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
   References:
     Guo et al., *On Calibration of Modern Neural Networks*, section 4.2.
   """
-  from scipy.optimize import brentq  # a quarter of a second that the other metrics need not pay
+  from scipy.optimize import (
+    root_scalar,
+  )  # a quarter of a second that the other metrics need not pay
 
   logits, labels = labelled_logits(logits, labels)
   mean_chosen = np.take_along_axis(logits, labels[:, None], axis=1).mean()
@@ -164,4 +166,5 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
     return LOWEST_TEMPERATURE
   if excess(highest) >= 0:
     return HIGHEST_TEMPERATURE
-  return float(np.exp(brentq(excess, lowest, highest, xtol=1e-12)))
+  found = root_scalar(excess, bracket=(lowest, highest), method="brentq", xtol=1e-12)
+  return float(np.exp(found.root))

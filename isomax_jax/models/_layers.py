@@ -7,11 +7,12 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.typing import DTypeLike
 
 Layer = Callable[..., nn.Module]
 
 
-def make_layers(*, train: bool, dtype: jnp.dtype, axis_name: str | None) -> tuple[Layer, Layer]:
+def make_layers(*, train: bool, dtype: DTypeLike, axis_name: str | None) -> tuple[Layer, Layer]:
   """Make the constructors of a network's convolutions and BatchNorms.
 
   Returns:

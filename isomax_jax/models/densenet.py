@@ -5,6 +5,7 @@ from functools import partial
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from isomax_jax.models._layers import Layer, make_layers, spatial_mean
 from isomax_jax.typing import Images, Outputs
@@ -69,11 +70,11 @@ class DenseNet(nn.Module):
   head: nn.Module
   block_sizes: tuple[int, ...]
   growth_rate: int
-  dtype: jnp.dtype = jnp.float32
+  dtype: DTypeLike = jnp.float32
   axis_name: str | None = None
 
   @nn.compact
-  def __call__(self, images: Images, *, train: bool) -> Outputs:
+  def __call__(self, images: Images, *, train: bool) -> Outputs[jax.Array]:
     """Return logits, features and the means of the stem, each transition and the last maps."""
     convolution, norm = make_layers(train=train, dtype=self.dtype, axis_name=self.axis_name)
     x = convolution(2 * self.growth_rate)(images.astype(self.dtype))

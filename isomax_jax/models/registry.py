@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from isomax_jax import _checks
 from isomax_jax._registry import Registry
@@ -56,7 +57,7 @@ def create_model(
   num_classes: int,
   *,
   head: str = "isomax",
-  dtype: jnp.dtype = jnp.float32,
+  dtype: DTypeLike = jnp.float32,
   axis_name: str | None = None,
   zero_init_residual: bool = False,
 ) -> nn.Module:

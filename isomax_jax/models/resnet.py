@@ -5,6 +5,7 @@ from functools import partial
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from isomax_jax.models._layers import Layer, make_layers, spatial_mean
 from isomax_jax.typing import Images, Outputs
@@ -68,12 +69,12 @@ class ResNet(nn.Module):
   head: nn.Module
   stage_sizes: tuple[int, ...]
   widths: tuple[int, ...]
-  dtype: jnp.dtype = jnp.float32
+  dtype: DTypeLike = jnp.float32
   axis_name: str | None = None
   zero_init_residual: bool = False
 
   @nn.compact
-  def __call__(self, images: Images, *, train: bool) -> Outputs:
+  def __call__(self, images: Images, *, train: bool) -> Outputs[jax.Array]:
     """Return logits, features ``[batch, widths[-1]]`` and the means of the stem and each stage."""
     convolution, norm = make_layers(train=train, dtype=self.dtype, axis_name=self.axis_name)
     x = nn.relu(norm()(convolution(self.widths[0])(images.astype(self.dtype))))

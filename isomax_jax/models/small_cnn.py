@@ -1,7 +1,9 @@
 """A network for small grey images on a CPU: six convolutions, 72.5 k parameters."""
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from isomax_jax.models._layers import make_layers, spatial_mean
 from isomax_jax.typing import Images, Outputs
@@ -20,11 +22,11 @@ class SmallCNN(nn.Module):
   """
 
   head: nn.Module
-  dtype: jnp.dtype = jnp.float32
+  dtype: DTypeLike = jnp.float32
   axis_name: str | None = None
 
   @nn.compact
-  def __call__(self, images: Images, *, train: bool) -> Outputs:
+  def __call__(self, images: Images, *, train: bool) -> Outputs[jax.Array]:
     """Return logits, features ``[batch, 64]`` and the means of three stages, 16-32-64."""
     convolution, norm = make_layers(train=train, dtype=self.dtype, axis_name=self.axis_name)
     x = images.astype(self.dtype)

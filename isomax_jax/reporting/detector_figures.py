@@ -113,6 +113,6 @@ def _ranked(scores: Mapping[str, np.ndarray]) -> tuple[Sequence[str], Sequence[s
 
   def mean(detector: str) -> float:
     known = scores[f"{detector}|{TEST}"]
-    return np.mean([auroc(known, scores[f"{detector}|{name}"]) for name in out_sets])
+    return float(np.mean([auroc(known, scores[f"{detector}|{name}"]) for name in out_sets]))
 
   return sorted(unique(detector for detector, _ in keys), key=mean, reverse=True), out_sets

@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.typing import LineStyleType
 
 from isomax_jax._files import write_atomically
 from isomax_jax.evaluation.measure import TEST
@@ -217,8 +219,11 @@ def training_curves(runs: Sequence[Results]) -> Figure:
   if len(classes) == 1:
     _panels.mark_maximum_entropy(panels[2], classes.pop())
   heads = unique(run.head for run in runs)
-  keys = [Patch(color=style.head_colour(head), label=HEADS.label(head)) for head in heads]
-  for label, dashes in (("training", "-"), ("validation", style.DASHED)):
+  keys: list[Artist] = [
+    Patch(color=style.head_colour(head), label=HEADS.label(head)) for head in heads
+  ]
+  lines: dict[str, LineStyleType] = {"training": "-", "validation": style.DASHED}
+  for label, dashes in lines.items():
     keys.append(Line2D([], [], color=style.INK, linewidth=1.2, linestyle=dashes, label=label))
   style.legend(figure, keys)
   return figure

@@ -3,6 +3,7 @@
 import io
 import math
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import matplotlib.image
 import numpy as np
@@ -10,6 +11,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.textpath import text_to_path
 
 from isomax_jax.heads import HEADS, HeadEntry
@@ -52,9 +54,8 @@ def _text_width(text: str, fontsize: float, *, bold: bool = False) -> float:
 
 def make_figure(*, width: float, height: float) -> Figure:
   """Return an empty white figure, sizes in inches, that fits its panels to its text."""
-  figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
-  figure.get_layout_engine().set(w_pad=0.06, h_pad=0.05, wspace=0.03, hspace=0.04)
-  return figure
+  layout = ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.05, wspace=0.03, hspace=0.04)
+  return Figure(figsize=(width, height), layout=layout, facecolor="white")
 
 
 def panel(axes: Axes, title: str, *, color: str) -> None:
@@ -99,5 +100,7 @@ def png(image: np.ndarray) -> bytes:
   """Return a PNG file of an image, shape ``[height, width, 1 or 3]``, uint8."""
   buffer = io.BytesIO()
   colours = np.broadcast_to(image, (*image.shape[:2], 3))
-  matplotlib.image.imsave(buffer, colours, format="png", metadata={"Software": None})
+  # Matplotlib's stub does not know that None leaves an entry out.
+  metadata: Any = {"Software": None}
+  matplotlib.image.imsave(buffer, colours, format="png", metadata=metadata)
   return buffer.getvalue()

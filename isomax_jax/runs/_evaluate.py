@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -163,8 +163,8 @@ def measure_run(
     free = {name for name, entry in DETECTORS.items() if entry.is_free}
     own = HEADS[run.config.model.head].detector
     detectors = {name: create_detector(name) for name in sorted(free | {own})}
-  tuned = [name for name in detectors if name in GRIDS] if tuning else []
-  if tuned:
+  tuned = [name for name in detectors if name in GRIDS]
+  if tuning is not None and tuned:
     _check_surrogate(tuning, out_sets, data_dir=data_dir)
   known, config = run.known, run.config
   outliers = config.objective.outliers
@@ -182,7 +182,7 @@ def measure_run(
   held = held if held_out else validation
   batches = FitBatches(run.classifier, training)
   fitted = {}
-  if tuned:
+  if tuning is not None and tuned:
     if not len(held.labels):
       raise ValueError("tune_on needs known images that were not trained on: hold some out")
     report(f"preparing to tune on {tuning.on}")
@@ -252,28 +252,34 @@ def make_records(
     >>> make_records(run, [share], experiment="mine", seconds=0.1)  # doctest: +SKIP
   """
   surroundings = environment()
-  none = Fitted(detector=None)
   return [
     Record(
       experiment=experiment,
       model=run.config.model.name,
       head=run.config.model.head,
-      entropic_scale=run.config.model.entropic_scale,
+      entropic_scale=run.config.model.training_scale,
       objective=run.config.objective.name,
       outliers=run.config.objective.outliers,
       in_set=str(run.known.reference),
       seed=run.config.seed,
       epochs=run.epochs,
       checkpoint=run.checkpoint,
-      options=detectors.get(measurement.detector, none).options,
-      tuned_on=detectors.get(measurement.detector, none).tuned_on,
       wall_time=seconds,
       time=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
       **surroundings,
       **measurement._asdict(),
+      **_choice(detectors, measurement),
     )
     for measurement in measurements
   ]
+
+
+def _choice(detectors: Mapping[str, Fitted], measurement: Measurement) -> dict[str, Any]:
+  """Return the fields of a record that say what was chosen for the detector, if there is one."""
+  if measurement.detector is None or measurement.detector not in detectors:
+    return {}
+  fitted = detectors[measurement.detector]
+  return {"options": fitted.options, "tuned_on": fitted.tuned_on}
 
 
 def _extremes(measured: Measured, detector: str) -> dict[str, np.ndarray]:

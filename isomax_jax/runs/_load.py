@@ -71,16 +71,16 @@ def load(run_dir: str | os.PathLike[str], *, epoch: float | None = None) -> Run:
   if not (run_dir / CHECKPOINTS).is_dir():
     raise ValueError(f"{run_dir} has no checkpoint yet: train it first")
   with contextlib.closing(Checkpoints(run_dir / CHECKPOINTS, read_only=True)) as checkpoints:
+    last = checkpoints.latest_step()
     if epoch is not None:
       step, rule = _step_of(epoch, run_dir, checkpoints), f"epoch {epoch:g}"
     elif config.optim.select == "best":
       step, rule = checkpoints.best_step(), "best on validation"
     else:
-      step, rule = checkpoints.latest_step(), "last"
-    if step is None:
+      step, rule = last, "last"
+    if step is None or last is None:
       raise ValueError(f"{run_dir} has no checkpoint yet: train it first")
     variables = jax.device_put(checkpoints.restore_variables(shapes, step=step))
-    last = checkpoints.latest_step()
   return Run(
     config=config,
     known=known,

@@ -15,6 +15,7 @@ from isomax_jax.decision import is_known
 from isomax_jax.detectors import create_detector
 from isomax_jax.evaluation.measure import Fitted, pass_through, score_sets
 from isomax_jax.heads import HEADS
+from isomax_jax.reporting.results import read_decision
 from isomax_jax.runs._load import load
 from isomax_jax.runs.directory import DECISION, read_config
 
@@ -74,7 +75,7 @@ def predict(
     )
   paths = data.find_images(patterns)
   run = load(run_dir)
-  decision, spec = run.decision, run.known.spec
+  decision, spec = read_decision(Path(run_dir, DECISION)), run.known.spec
   with naming(Path(run_dir, DECISION)):
     if decision["class_names"] != list(run.known.class_names):
       raise ValueError("class_names are not those of the set in data.json")
@@ -88,7 +89,7 @@ def predict(
     images = {}
     for path in paths[start : start + _IMAGES_AT_A_TIME]:
       try:
-        images[path] = data.read_image(path, spec.example_shape)
+        images[path] = data.read_image(path, spec.image_shape)
       except data.ImageError as error:
         answers[path] = Refusal(path, str(error))
     if not images:

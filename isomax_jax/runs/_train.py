@@ -32,6 +32,7 @@ from isomax_jax.training.optim import learning_rates, sgd
 from isomax_jax.training.processes import Preemption
 from isomax_jax.training.schedule import make_schedule
 from isomax_jax.training.writers import JsonLinesWriter, TensorBoardWriter, Writer
+from isomax_jax.typing import Device
 
 TPR = 0.95
 
@@ -115,7 +116,7 @@ def train(
           steps_per_epoch=schedule.steps_per_epoch,
         ),
         checkpoints=checkpoints,
-        validate=partial(_validate, bind, config.model.entropic_scale, validation)
+        validate=partial(_validate, bind, config.model.training_scale, validation)
         if len(validation.labels)
         else None,
         interruption=interruption,
@@ -130,7 +131,7 @@ def train(
 
 
 def make_state(
-  config: TrainConfig, known: KnownSet, devices: Sequence[jax.Device], *, total_steps: int
+  config: TrainConfig, known: KnownSet, devices: Sequence[Device], *, total_steps: int
 ) -> TrainState:
   """Make the initial state of a config's training."""
   return create_state(

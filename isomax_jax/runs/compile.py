@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator, Sequence
 from functools import partial
 from importlib import metadata
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import numpy as np
@@ -25,6 +25,7 @@ from isomax_jax.runs.network import make_bind, make_network
 from isomax_jax.training import TrainConfig
 from isomax_jax.training.devices import spread
 from isomax_jax.training.schedule import make_schedule
+from isomax_jax.typing import Device
 
 EVALUATION_BATCH = 256
 # Without a TPU, libtpu looks for one on the network, warns that there is none, and locks itself
@@ -35,6 +36,10 @@ _NO_TPU = {
   "TPU_ACCELERATOR_TYPE": "v5litepod-4",
   "TPU_WORKER_HOSTNAMES": "localhost",
 }
+
+
+class _TpuDevice(Device, Protocol):
+  coords: tuple[int, ...]
 
 
 class Program(NamedTuple):
@@ -50,6 +55,8 @@ class Program(NamedTuple):
   def memory(self) -> dict[str, int]:
     """Bytes on one device: of arguments, of results apart from these, of scratch and of code."""
     memory = self.compiled.memory_analysis()
+    if memory is None:
+      raise ValueError(f"the compiler does not say what memory {self.name} takes")
     return {
       "arguments": memory.argument_size_in_bytes,
       "results": memory.output_size_in_bytes - memory.alias_size_in_bytes,
@@ -60,10 +67,13 @@ class Program(NamedTuple):
   @property
   def flops(self) -> float:
     """Floating-point operations of one step, or one batch, on one device."""
-    return self.compiled.cost_analysis()["flops"]
+    costs = self.compiled.cost_analysis()
+    if costs is None:
+      raise ValueError(f"the compiler does not say what {self.name} costs")
+    return costs["flops"]
 
 
-def tpu_devices(target: str) -> list[jax.Device]:
+def tpu_devices(target: str) -> list[_TpuDevice]:
   """Describe the devices of a TPU slice by generation and topology, such as ``"v5e:2x2"``.
 
   Raises:
@@ -157,7 +167,7 @@ def _has_old_compiler() -> bool:
   return tuple(map(int, metadata.version("libtpu").split(".")[:3])) < (0, 0, 50)
 
 
-def _devices_of_one_host(target: str, devices: Sequence[jax.Device]) -> Sequence[jax.Device]:
+def _devices_of_one_host(target: str, devices: Sequence[_TpuDevice]) -> Sequence[_TpuDevice]:
   """Describe a host's devices as a slice of their own, since the compiler knows no part of one."""
   local = [device for device in devices if device.process_index == devices[0].process_index]
   if len(local) == len(devices):
@@ -176,7 +186,8 @@ def _with_sharding(tree: Any, sharding: NamedSharding) -> Any:
 
 def _compile(name: str, steps: int, lowered: jax.stages.Lowered) -> Program:
   """Compile without JAX's cache: a program for absent devices cannot be read back from it."""
-  enabled = jax.config.jax_enable_compilation_cache
+  # JAX before 0.12 does not declare its options.
+  enabled = jax.config.jax_enable_compilation_cache  # pyright: ignore[reportAttributeAccessIssue]
   jax.config.update("jax_enable_compilation_cache", False)
   reset_cache()  # It looks at the option once.
   started = time.perf_counter()

@@ -53,7 +53,8 @@ def keep_compiled_programs(folder: Path | None = None) -> None:
     OSError: If a folder that was named cannot be made.
   """
   if folder is None:
-    if jax.config.jax_compilation_cache_dir:
+    # JAX before 0.12 does not declare its options.
+    if jax.config.jax_compilation_cache_dir:  # pyright: ignore[reportAttributeAccessIssue]
       return
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "isomax_jax"
     with contextlib.suppress(OSError):

@@ -82,9 +82,10 @@ def write_samples(
   photographs; the network was trained on none of them.
   """
   reference = data.parse_reference(known_set)
-  others = tuple(sorted(set(range(10)) - set(reference.classes)))
+  known = tuple(range(10)) if reference.classes is None else reference.classes
+  others = tuple(sorted(set(range(10)) - set(known)))
   kinds = {
-    "known": [("mnist_5k", "test", reference.classes)],
+    "known": [("mnist_5k", "test", known)],
     "near": [("mnist_5k", "all", others)],
     "far": [("letters", "test", None), ("photos", "test", None)],
   }

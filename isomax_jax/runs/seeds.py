@@ -20,6 +20,7 @@ from isomax_jax.training import TrainConfig
 from isomax_jax.training.checkpoints import silence
 from isomax_jax.training.interruption import Interrupted, Interruption, listen
 from isomax_jax.training.writers import Metrics
+from isomax_jax.typing import Device
 
 T = TypeVar("T")
 
@@ -139,12 +140,12 @@ class MessageWriter:
 def _run_on_devices(
   run: Callable[..., T],
   jobs: Sequence[Job],
-  devices: Sequence[jax.Device],
+  devices: Sequence[Device],
   report: Report,
   interruption: Interruption,
 ) -> list[T]:
   """Run each job in a thread, which has little to do but to keep its device busy."""
-  free: queue.SimpleQueue[jax.Device] = queue.SimpleQueue()
+  free: queue.SimpleQueue[Device] = queue.SimpleQueue()
   for device in devices:
     free.put(device)
 
@@ -222,12 +223,13 @@ def _start_worker(free_cores: Any, messages: Any, stop: Any, added: Any) -> None
   if hasattr(os, "sched_setaffinity"):
     os.sched_setaffinity(0, {core})
   _worker.update(report=messages.put, interruption=_Stop(stop))
-  threading.Thread(target=_end_with_parent, args=(stop,), daemon=True).start()
+  parent = multiprocessing.parent_process()
+  threading.Thread(target=_end_with_parent, args=(parent, stop), daemon=True).start()
 
 
-def _end_with_parent(stop: Any) -> None:
+def _end_with_parent(parent: Any, stop: Any) -> None:
   """Save what is being trained and end when the parent has been killed."""
-  multiprocessing.parent_process().join()
+  parent.join()
   stop.set()
   with _busy:
     os._exit(1)

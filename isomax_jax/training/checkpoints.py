@@ -8,14 +8,19 @@ import logging
 import operator
 import shutil
 import sys
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
+from orbax.checkpoint.checkpoint_managers import (
+  AnyPreservationPolicy,
+  BestN,
+  LatestN,
+  PreservationPolicy,
+)
 
 from isomax_jax._files import one_line, read_json, write_atomically
 from isomax_jax.training.processes import on_first
@@ -76,7 +81,7 @@ class Checkpoints:
     self._saving: int | None = None
     self._failed = False
     accuracy = operator.itemgetter("accuracy")
-    policies = [LatestN(n=kept)]
+    policies: list[PreservationPolicy] = [LatestN(n=kept)]
     if keep_best:
       policies.append(BestN(get_metric_fn=accuracy, n=1, keep_checkpoints_without_metrics=False))
     options = ocp.CheckpointManagerOptions(
@@ -201,7 +206,7 @@ class Checkpoints:
           notes=ocp.args.JsonRestore(),
         ),
       )
-    return restored.state, restored.notes
+    return restored["state"], restored["notes"]
 
   def restore_last(self, state: TrainState) -> tuple[TrainState, dict[str, Any]] | None:
     """Restore the last undamaged checkpoint; None if there is no checkpoint.
@@ -310,18 +315,20 @@ def silence() -> None:
   """
   for logger in ("absl", "asyncio"):
     logging.getLogger(logger).setLevel(logging.CRITICAL)
-  report = sys.unraisablehook
-  if getattr(report, "is_silent", False):
-    return  # Called before.
+  if not isinstance(sys.unraisablehook, _UnlessAbandoned):  # As it is if called before.
+    sys.unraisablehook = _UnlessAbandoned(sys.unraisablehook)
 
-  def report_unless_abandoned(unraisable: Any) -> None:
+
+class _UnlessAbandoned(NamedTuple):
+  """A hook for what cannot be raised, which reports all but what Orbax's abandoned work raises."""
+
+  report: Callable[[Any], object]
+
+  def __call__(self, unraisable: Any) -> None:
     error = unraisable.exc_value
     # A write returns to an event loop that the failure closed; a read raises when it is discarded.
     if str(error) != "Event loop is closed" and not isinstance(error.__cause__, GeneratorExit):
-      report(unraisable)
-
-  report_unless_abandoned.is_silent = True
-  sys.unraisablehook = report_unless_abandoned
+      self.report(unraisable)
 
 
 def find_damage(folder: Path, *, part: str = "") -> str | None:

@@ -53,13 +53,18 @@ class ModelConfig:
 
   def __post_init__(self):
     MODELS.find(self.name, argument="model.name")
-    head = HEADS.find(self.head, argument="model.head")
+    HEADS.find(self.head, argument="model.head")
     _checks.one_of("model.dtype", self.dtype, ("float32", "bfloat16"))
     if self.zero_init_residual:
       check_zero_init_residual("model.zero_init_residual", self.name)
-    if self.entropic_scale is None:
-      object.__setattr__(self, "entropic_scale", head.entropic_scale)
+    object.__setattr__(self, "entropic_scale", self.training_scale)
     _checks.positive("model.entropic_scale", self.entropic_scale)
+
+  @property
+  def training_scale(self) -> float:
+    """The entropic scale, which is the head's own where None was given."""
+    scale = self.entropic_scale
+    return HEADS[self.head].entropic_scale if scale is None else scale
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

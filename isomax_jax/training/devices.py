@@ -17,12 +17,12 @@ from isomax_jax import _checks
 from isomax_jax.training.config import TrainConfig
 from isomax_jax.training.state import TrainState
 from isomax_jax.training.step import train_step
-from isomax_jax.typing import Batch, Preprocessing
+from isomax_jax.typing import Batch, Device, Preprocessing
 
 AXIS = "data"
 
 Step = Callable[..., tuple[TrainState, dict[str, jax.Array]]]
-Fetch = Callable[[Any, Any], Batch]
+Fetch = Callable[[Any, Any], Batch[jax.Array]]
 
 
 class Runner(NamedTuple):
@@ -46,7 +46,7 @@ def make_runner(
   fetch: Fetch,
   *,
   strategy: str,
-  devices: Sequence[jax.Device],
+  devices: Sequence[Device],
   batch_size: int,
   multiple: int = 1,
 ) -> Runner:
@@ -128,7 +128,7 @@ def make_runner(
 
 
 def spread(
-  config: TrainConfig, preprocessing: Preprocessing, fetch: Fetch, *, devices: Sequence[jax.Device]
+  config: TrainConfig, preprocessing: Preprocessing, fetch: Fetch, *, devices: Sequence[Device]
 ) -> Runner:
   """Spread a config's step over devices, as :func:`make_runner` does.
 
@@ -143,7 +143,7 @@ def spread(
   """
   step = partial(
     train_step,
-    objective=config.objective.make(preprocessing, entropic_scale=config.model.entropic_scale),
+    objective=config.objective.make(preprocessing, entropic_scale=config.model.training_scale),
     accumulate=config.optim.accumulate,
     axis_name=find_axis(config, devices),
   )
@@ -157,7 +157,7 @@ def spread(
   )
 
 
-def find_axis(config: TrainConfig, devices: Sequence[jax.Device]) -> str | None:
+def find_axis(config: TrainConfig, devices: Sequence[Device]) -> str | None:
   """Return the name of the axis over which a config's step is mapped, or None.
 
   Example:
@@ -166,7 +166,7 @@ def find_axis(config: TrainConfig, devices: Sequence[jax.Device]) -> str | None:
   return AXIS if _strategy(config, devices) == "pmap" else None
 
 
-def check_devices(config: TrainConfig, devices: Sequence[jax.Device]) -> None:
+def check_devices(config: TrainConfig, devices: Sequence[Device]) -> None:
   """Raise ValueError unless a config's batch size is one that :func:`spread` takes.
 
   Example:
@@ -175,13 +175,13 @@ def check_devices(config: TrainConfig, devices: Sequence[jax.Device]) -> None:
   _check_batch_size(config.optim.batch_size, len(devices), _multiple(config))
 
 
-def _strategy(config: TrainConfig, devices: Sequence[jax.Device]) -> str:
+def _strategy(config: TrainConfig, devices: Sequence[Device]) -> str:
   if config.run.strategy != "auto":
     return config.run.strategy
   return "pmap" if _count_processes(devices) == 1 < len(devices) else "sharded"
 
 
-def _count_processes(devices: Sequence[jax.Device]) -> int:
+def _count_processes(devices: Sequence[Device]) -> int:
   return len({device.process_index for device in devices})
 
 

@@ -17,9 +17,9 @@ class Interruption:
 
 
 class Interrupted(Exception):  # noqa: N818 (it is no error: all is saved)
-  """The run stopped because ``signal`` asked it to; its state is saved."""
+  """The run stopped because it was asked to, maybe by a ``signal``; its state is saved."""
 
-  def __init__(self, message: str, signal: signal.Signals):
+  def __init__(self, message: str, signal: signal.Signals | None):
     super().__init__(message, signal)  # Both, so that it can be pickled.
     self.signal = signal
 

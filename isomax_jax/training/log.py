@@ -96,7 +96,7 @@ class Log:
         # One by one in float64, so that it makes no difference where a restart cuts them.
         for value in values.tolist():
           sums[name] = sums.get(name, 0.0) + value
-      self.tally.line_steps += len(values)
+      self.tally.line_steps += len(metrics["loss"])
     self.stop_clock()
     self._pending.clear()
     if not np.isfinite(sums["loss"]):

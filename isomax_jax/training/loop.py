@@ -79,7 +79,7 @@ def fit(
     if logs:
       log.write_means(step)
     accuracy = None
-    if validates:
+    if validate is not None and validates:
       log.stop_clock()
       measured = validate(state)
       log.write(step, "validation", measured)

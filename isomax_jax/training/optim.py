@@ -1,13 +1,13 @@
 """The paper's optimiser and learning-rate schedule."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
 from isomax_jax.training.config import OptimConfig
+from isomax_jax.typing import AnyArray
 
 
 class LearningRates(NamedTuple):
@@ -18,8 +18,8 @@ class LearningRates(NamedTuple):
     values: The learning rates, shape ``[k + 1]``, float32.
   """
 
-  starts: jax.Array
-  values: jax.Array
+  starts: AnyArray
+  values: AnyArray
 
 
 def learning_rates(config: OptimConfig, *, total_steps: int) -> LearningRates:
@@ -38,7 +38,9 @@ def learning_rates(config: OptimConfig, *, total_steps: int) -> LearningRates:
   return LearningRates(
     starts=np.array([0, *starts], np.int32),
     # Multiplied one by one in float32, as optax does.
-    values=np.cumprod([config.learning_rate, *map(factors.get, starts)], dtype=np.float32),
+    values=np.cumprod(
+      [config.learning_rate, *(factors[start] for start in starts)], dtype=np.float32
+    ),
   )
 
 
@@ -67,13 +69,14 @@ def sgd(config: OptimConfig) -> optax.GradientTransformationExtraArgs:
       optax.sgd(schedule, momentum=config.momentum, nesterov=True),
     )
 
-  def update(gradient, state, params=None, *, learning_rates: LearningRates):
+  def update(updates, state, params=None, *, learning_rates: Any = None, **others: Any):
+    del others  # Arguments of what this is chained with, which optax hands to all.
     if not isinstance(learning_rates, LearningRates):
       raise TypeError(f"learning_rates must be LearningRates, got {learning_rates!r}")
 
     def rate(count):
       return jnp.take(learning_rates.values, jnp.sum(count >= learning_rates.starts) - 1)
 
-    return scheduled(rate).update(gradient, state, params)
+    return scheduled(rate).update(updates, state, params)
 
   return optax.GradientTransformationExtraArgs(scheduled(optax.constant_schedule(0.0)).init, update)

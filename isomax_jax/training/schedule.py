@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
-import jax
-
 from isomax_jax.training.config import TrainConfig
+from isomax_jax.typing import Device
 
 
 class Schedule(NamedTuple):
@@ -30,7 +29,7 @@ class Schedule(NamedTuple):
     return step == self.total or step // interval > previous // interval
 
 
-def make_schedule(config: TrainConfig, *, examples: int, devices: Sequence[jax.Device]) -> Schedule:
+def make_schedule(config: TrainConfig, *, examples: int, devices: Sequence[Device]) -> Schedule:
   """Make the schedule of a config that trains on so many examples."""
   steps = partial(count_steps, config, examples=examples)
   total = steps(config.optim.epochs)
@@ -50,9 +49,7 @@ def count_steps(config: TrainConfig, epochs: float, *, examples: int) -> int:
   return max(1, round(epochs * (examples / config.optim.batch_size)))
 
 
-def steps_per_dispatch(
-  config: TrainConfig, devices: Sequence[jax.Device], *, total_steps: int
-) -> int:
+def steps_per_dispatch(config: TrainConfig, devices: Sequence[Device], *, total_steps: int) -> int:
   """Return how many steps are one program.
 
   Unless the config says so, 1 on a CPU, where scanned convolutions are slow. Elsewhere a divisor of

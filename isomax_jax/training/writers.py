@@ -4,6 +4,7 @@ import contextlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import TracebackType
 from typing import Protocol, Self
 
 from isomax_jax import _checks
@@ -20,7 +21,13 @@ class Writer(Protocol):
 
   def __enter__(self) -> Self: ...
 
-  def __exit__(self, *exception: object) -> None: ...
+  def __exit__(
+    self,
+    kind: type[BaseException] | None,
+    error: BaseException | None,
+    traceback: TracebackType | None,
+    /,
+  ) -> bool | None: ...
 
 
 class JsonLinesWriter:

@@ -160,6 +160,18 @@ def test_gradient_of_the_scale():
   np.testing.assert_allclose(gradient, expected, rtol=1e-4)
 
 
+def test_a_scale_from_outside_a_compiled_program_is_checked_there():
+  logits, labels, _ = draw(8, 5)
+
+  def compiled(scale):
+    return jax.jit(lambda x: scaled_cross_entropy(x, labels, entropic_scale=scale))(logits)
+
+  expected = jitted(logits, labels, entropic_scale=3.0)
+  np.testing.assert_allclose(compiled(jnp.float32(3)), expected, rtol=1e-6)
+  with pytest.raises(ValueError, match="entropic_scale must be a positive"):
+    compiled(jnp.float32(-3))
+
+
 @pytest.mark.parametrize("label", [-1, -300, 3, 4, 2**31 - 1, -(2**31)])
 def test_labels_out_of_range_give_nan_alone(label):
   logits = jnp.array([[0.0, -1.0, -2.0], [0.0, -1.0, -2.0]])

@@ -44,6 +44,18 @@ def test_steps_equal_sgd_written_out():
     np.testing.assert_allclose(params, weights, rtol=1e-5)
 
 
+def test_arguments_of_what_it_is_chained_with_are_not_refused():
+  config = OptimConfig()
+  chained = optax.chain(sgd(config), optax.scale(2.0))
+  rates = learning_rates(config, total_steps=8)
+  alone, both = (
+    train(each, [[1.0]], jnp.array([1.0]), learning_rates=rates, value=0.5)
+    for each in (sgd(config), chained)
+  )
+  assert float(alone[0][0][0]) == pytest.approx(0.81, abs=1e-4)
+  assert float(both[0][0][0]) == pytest.approx(0.62, abs=1e-4)
+
+
 @pytest.mark.parametrize(
   ("milestones", "boundaries"),
   [

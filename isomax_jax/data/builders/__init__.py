@@ -14,6 +14,6 @@ def builder_class(name: str) -> type[Any]:
 
   It is not registered with TFDS, where some of the names are taken.
   """
-  if name in SPECS and SPECS[name].builder is not None:
-    return SPECS[name].builder()
+  if name in SPECS and (builder := SPECS[name].builder) is not None:
+    return builder()
   return importlib.import_module(f"{__name__}.{name.partition('/')[0]}").Builder

@@ -19,7 +19,7 @@ class Builder(ImageBuilder, skip_registration=True):
     splits = {}
     for split in self.spec.splits:
       files = folders.list_files(tree, split)
-      images = (read_image(file, self.spec.example_shape) for file in files)
+      images = (read_image(file, self.spec.image_shape) for file in files)
       labels = [self.spec.class_names.index(file.parent.name) for file in files]
       splits[split] = self._generate_examples(images, labels)
     return splits

@@ -48,7 +48,7 @@ def render_letter(letter: str, font_file: Path) -> np.ndarray:
 def _centred(image: np.ndarray, axis: int) -> slice:
   """Return where along the field's axis the image lies when its mass is centred."""
   mass = image.sum(axis=1 - axis, dtype=np.float64)
-  centre = (mass @ np.arange(mass.size)) / mass.sum()
+  centre = float(mass @ np.arange(mass.size) / mass.sum())
   # MNIST's digits have their centre of mass on pixel 14, half a pixel past the very middle.
   start = min(max(round(_FIELD / 2 - centre), 0), _FIELD - mass.size)
   return slice(start, start + mass.size)

@@ -31,9 +31,10 @@ class Builder(ImageBuilder, skip_registration=True):
 
   def _images(self, path: Path, count: int) -> Iterator[np.ndarray]:
     names = tuple(f"tiny-imagenet-200/test/images/test_{number}.JPEG" for number in range(count))
+    height, width, _ = self.spec.image_shape
     resampling = _RESAMPLING[self.spec.name.partition("/")[2]]
     for name, content in zip(names, read_zip(path, names, max_bytes=_LARGEST_MEMBER), strict=True):
       image = decode(content, f"{path}: {name}", side=_SIDE)
       # Some of the photographs are grey.
-      resized = image.convert("RGB").resize(self.spec.example_shape[1::-1], resampling)
+      resized = image.convert("RGB").resize((width, height), resampling)
       yield np.asarray(resized)

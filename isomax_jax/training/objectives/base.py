@@ -3,13 +3,13 @@
 import abc
 import dataclasses
 from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import jax
 
 from isomax_jax.typing import Batch, Outputs, Preprocessing
 
-Prepare = Callable[[jax.Array, Batch], jax.Array]
+Prepare = Callable[[jax.Array, Batch[jax.Array]], jax.Array]
 """Random key and stored batch to the network's input: augmented and normalised."""
 
 
@@ -22,8 +22,8 @@ class Network(NamedTuple):
     infer: Inputs to outputs, by the running statistics; no gradient reaches the parameters.
   """
 
-  train: Callable[[jax.Array], tuple[Outputs, Any]]
-  infer: Callable[[jax.Array], Outputs]
+  train: Callable[[jax.Array], tuple[Outputs[jax.Array], Any]]
+  infer: Callable[[jax.Array], Outputs[jax.Array]]
 
 
 class Losses(NamedTuple):
@@ -43,7 +43,7 @@ class Losses(NamedTuple):
   batch_stats: Any
 
 
-Objective = Callable[[Network, jax.Array, Batch], Losses]
+Objective = Callable[[Network, jax.Array, Batch[jax.Array]], Losses]
 
 APART = 2**32 - 1
 """Folded into a key for draws beside the batch's own, which fold in positions: none is as high."""
@@ -66,7 +66,10 @@ class ObjectiveConfig(abc.ABC):
   name: ClassVar[str]
   label: ClassVar[str]
   rows: ClassVar[int] = 1
-  outliers: ClassVar[str | None] = None
+  if TYPE_CHECKING:
+    outliers: str | None = dataclasses.field(default=None, init=False)
+  else:
+    outliers = None  # No field, so that only those that declare it have such an option.
 
   @abc.abstractmethod
   def make(self, preprocessing: Preprocessing, *, entropic_scale: float) -> Objective:
