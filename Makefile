@@ -6,7 +6,7 @@ PYTHON ?= $(shell for python in python3.13 python3.12 python3; do \
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: quickstart test test-slow test-tpu lint bench
+.PHONY: quickstart test test-all test-by-hand test-tpu lint bench
 
 quickstart: $(VENV)/.quickstart
 	$(BIN)/isomax-jax quickstart
@@ -14,8 +14,12 @@ quickstart: $(VENV)/.quickstart
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
-test-slow: $(VENV)/.test
-	$(BIN)/python -m pytest -m slow -rs
+# Everything but what takes minutes: slow tests too, all that is fuzzed, programs as users compile them.
+test-all: $(VENV)/.test
+	JAX_DISABLE_MOST_OPTIMIZATIONS=0 FUZZ=1 $(BIN)/python -m pytest -n auto --dist worksteal -m "not by_hand"
+
+test-by-hand: $(VENV)/.test
+	$(BIN)/python -m pytest -m by_hand -rs
 
 # Compiles for TPUs that are not there; the compiler is 140 MB and for Linux on x86-64 alone.
 test-tpu: $(VENV)/.test $(VENV)/.tpu-aot

@@ -3,8 +3,6 @@
 import inspect
 import re
 
-import pytest
-
 from isomax_jax import losses, scores
 
 SECTIONS = ("Args", "Returns", "Raises", "Example")
@@ -21,9 +19,19 @@ def public_functions(module):
 FUNCTIONS = public_functions(losses) | public_functions(scores)
 
 
-@pytest.fixture(params=sorted(FUNCTIONS))
-def function(request):
-  return FUNCTIONS[request.param]
+def of_every_function(test):
+  """Make one test of what must hold of each function; a failure names the function."""
+
+  def test_all():
+    failed = {}
+    for name, function in FUNCTIONS.items():
+      try:
+        test(function)
+      except AssertionError as error:
+        failed[name] = error
+    assert not failed
+
+  return test_all
 
 
 def section(function, name):
@@ -46,6 +54,7 @@ def test_the_promised_names_are_there():
       assert f"isomax_jax.{module}.{name}" in FUNCTIONS
 
 
+@of_every_function
 def test_one_line_says_what_it_computes(function):
   first, blank, *_ = inspect.getdoc(function).split("\n")
   assert re.fullmatch(r"Compute [^.]*\.", first)
@@ -53,6 +62,7 @@ def test_one_line_says_what_it_computes(function):
   assert ".. math::" in inspect.getdoc(function)
 
 
+@of_every_function
 def test_sections_in_order(function):
   document = inspect.getdoc(function)
   places = [document.find(f"\n{name}:\n") for name in SECTIONS]
@@ -60,6 +70,7 @@ def test_sections_in_order(function):
   assert places == sorted(places)
 
 
+@of_every_function
 def test_arguments_are_documented_with_their_shapes(function):
   documented = re.findall(r"^(\w+): ", section(function, "Args"), re.MULTILINE)
   parameters = inspect.signature(function).parameters
@@ -70,15 +81,18 @@ def test_arguments_are_documented_with_their_shapes(function):
   assert re.search(r"shape ``\[", section(function, "Returns"))
 
 
+@of_every_function
 def test_raises_name_an_error(function):
   errors = re.findall(r"^(\w+): If ", section(function, "Raises"), re.MULTILINE)
   assert set(errors) == {"TypeError", "ValueError"}
 
 
+@of_every_function
 def test_example_runs_in_a_doctest(function):
   assert ">>> " in section(function, "Example")
 
 
+@of_every_function
 def test_arrays_by_position_and_options_by_keyword(function):
   parameters = inspect.signature(function).parameters.values()
   arrays = [p for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
@@ -89,6 +103,7 @@ def test_arrays_by_position_and_options_by_keyword(function):
   assert all(p.default is not p.empty for p in options)
 
 
+@of_every_function
 def test_parameters_and_result_are_annotated(function):
   signature = inspect.signature(function)
   assert all(p.annotation is not p.empty for p in signature.parameters.values())

@@ -66,6 +66,7 @@ def shell(folder, *arguments, path=None, check=True):
   return run
 
 
+@pytest.mark.slow
 def test_what_others_add_is_trained_measured_and_shown_from_a_shell(outside, tmp_path):
   """A head, a network, an objective, a set and a detector, as the page has them."""
   modules = ("cosine_head", "tiny_net", "label_smoothing", "stripes", "cosine_detector")
@@ -106,6 +107,7 @@ def test_what_others_add_is_trained_measured_and_shown_from_a_shell(outside, tmp
   assert without.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_an_installed_package_is_found_by_its_entry_points(outside, tmp_path):
   installed = tmp_path / "site"
   shutil.copytree(outside, installed)
@@ -120,6 +122,7 @@ def test_an_installed_package_is_found_by_its_entry_points(outside, tmp_path):
   assert "the extension broken of my_package is left out: ModuleNotFoundError" in found.stderr
 
 
+@pytest.mark.slow
 def test_the_protocol_holds_a_detector_from_outside(outside):
   run = subprocess.run(
     [sys.executable, "-m", "pytest", "-q", "-p", "cosine_detector", "-k", "cosine_means",

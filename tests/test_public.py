@@ -3,8 +3,6 @@
 import importlib
 import inspect
 
-import pytest
-
 PACKAGES = (
   "data", "decision", "detectors", "detectors.toolkit", "evaluation.calibration",
   "evaluation.measure", "evaluation.predict", "evaluation.timing", "heads", "heads.nnx", "losses",
@@ -25,8 +23,7 @@ def public_functions():
         yield f"{package}.{name}", value
 
 
-@pytest.mark.parametrize("function", [pytest.param(f, id=name) for name, f in public_functions()])
-def test_a_public_function_has_an_example(function):
-  text = inspect.getdoc(function)
-  assert text
-  assert ">>> " in text
+def test_every_public_function_has_an_example():
+  functions = dict(public_functions())
+  assert len(functions) > 100
+  assert [name for name, f in functions.items() if ">>> " not in (inspect.getdoc(f) or "")] == []

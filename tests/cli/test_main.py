@@ -101,6 +101,7 @@ def test_train_evaluate_report_predict(run_command, tmp_path, digit):
   assert "known" in output
 
 
+@pytest.mark.slow
 def test_benchmark_compares_and_tells_what_is_left_out(run_command, trained_run, tmp_path):
   run_dir = shutil.copytree(trained_run, tmp_path / "run")
   code, output, _ = run_command(
@@ -236,6 +237,7 @@ def test_the_package_without_tyro_says_what_to_install():
   )
 
 
+@pytest.mark.slow
 def test_ctrl_c_saves_and_a_second_start_goes_on(tmp_path, digits_dir):
   run_dir = tmp_path / "run"
   command = [
@@ -265,6 +267,7 @@ def test_ctrl_c_saves_and_a_second_start_goes_on(tmp_path, digits_dir):
   assert rows[-1]["epoch"] == pytest.approx(40, rel=0.01)
 
 
+@pytest.mark.slow
 def test_seeds_are_trained_into_directories_of_their_own(tmp_path, digits_dir, capsys):
   with pytest.raises(SystemExit) as stop:
     main([

@@ -67,12 +67,14 @@ def test_processes_share_each_batch(count, digits):
   assert_same(joined, whole, 5)
 
 
+@pytest.mark.slow
 def test_worker_processes_read_the_same(digits):
   batches = stream.draws(digits[1], batch_size=BATCH, seed=SEED, start=3, workers=2)
   assert_same(batches, resident_batches(digits[0], 3), 6)
   batches.close()
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_ends_the_stream(digits):
   before = set(multiprocessing.active_children())
   batches = stream.draws(digits[1], batch_size=BATCH, seed=SEED, workers=1)

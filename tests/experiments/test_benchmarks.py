@@ -23,6 +23,7 @@ def test_nothing_is_said_of_what_is_there(capsys):
   assert described.endswith(f", numpy {version('numpy')}, no no-such-package")
 
 
+@pytest.mark.slow
 def test_heads_without_pytorch(monkeypatch, capsys):
   monkeypatch.setitem(sys.modules, "torch", None)
   monkeypatch.setattr(heads, "REPEATS", {10: 1, 100: 1})
@@ -38,6 +39,7 @@ def test_heads_without_pytorch(monkeypatch, capsys):
   assert sum(line.startswith("largest relative error beside") for line in lines) == 2
 
 
+@pytest.mark.slow
 def test_input_without_what_reads_records(monkeypatch, capsys, tmp_path):
   for package in ("tensorflow_datasets", "array_record"):
     monkeypatch.setitem(sys.modules, package, None)
@@ -65,6 +67,7 @@ def test_input_draws_images_of_noise():
   assert np.unique(np.asarray(source.rows[:8])).size == 256
 
 
+@pytest.mark.slow
 def test_training_keeps_a_result_a_figure(monkeypatch, capsys, tmp_path):
   monkeypatch.setitem(sys.modules, "torch", None)
   made = []

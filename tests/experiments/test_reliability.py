@@ -15,7 +15,9 @@ def study(tmp_path_factory):
 @pytest.mark.parametrize(
   ("fault", "outcome", "lost"),
   [
-    ("killed while it saves", "goes on", range(0, 2 * reliability.INTERVAL + 1)),
+    pytest.param(
+      "killed while it saves", "goes on", range(0, 2 * reliability.INTERVAL + 1), marks=pytest.mark.slow
+    ),
     ("every checkpoint damaged", "refused: no checkpoint in RUN/checkpoints is undamaged", [0]),
     ("started again with another head", "refused: RUN holds a run of another config", [0]),
   ],
@@ -27,6 +29,7 @@ def test_a_fault_is_survived(study, fault, outcome, lost):
   assert equal is (None if outcome.startswith("refused") else True)
 
 
+@pytest.mark.slow
 def test_damage_is_seen_and_costs_an_interval(study):
   said, steps, equal = reliability.damage_last(
     study, random.Random(0), damage=DAMAGES["with a flipped bit"], file=0

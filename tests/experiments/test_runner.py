@@ -86,6 +86,7 @@ def killed(tmp_path_factory, digits_dir):
   return workdir, before
 
 
+@pytest.mark.slow
 def test_a_killed_experiment_repeats_no_finished_cell(killed):
   workdir, before = killed
   first, _ = run_dirs(workdir)
@@ -186,6 +187,7 @@ def test_missing_is_what_has_no_record_of_the_same_config(killed, tmp_path):
     assert missing(changed) == [(0, "isomax", isomax[:1])], change
 
 
+@pytest.mark.slow
 def test_cells_that_are_added_later_are_measured_and_the_log_stays(killed, tmp_path, digits_dir):
   """The log has records of the same epoch, which are no measurement of a cell's."""
   workdir, _ = killed
@@ -202,6 +204,7 @@ def test_cells_that_are_added_later_are_measured_and_the_log_stays(killed, tmp_p
   }
 
 
+@pytest.mark.slow
 def test_options_are_tuned_as_the_experiment_says(killed, tmp_path, digits_dir, monkeypatch):
   workdir, _ = killed
   shutil.copytree(workdir, tmp_path, dirs_exist_ok=True)
@@ -238,6 +241,7 @@ def run_here(run, jobs, *, report):
     return [run(job, report=report, interruption=interruption) for job in jobs]
 
 
+@pytest.mark.slow
 def test_workers_of_a_killed_parent_save_and_stop(tmp_path, digits_dir):
   first, _ = run_dirs(tmp_path)
   process = start(tmp_path, digits_dir, "--cells", "*/softmax")

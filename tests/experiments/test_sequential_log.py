@@ -1,5 +1,6 @@
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from experiments import sequential_log
 from isomax_jax.training import DataConfig, Losses, ModelConfig, Network, OptimConfig, TrainConfig
@@ -25,6 +26,7 @@ def test_both_losses_agree_where_the_authors_is_finite():
   assert sequential[2] == np.inf
 
 
+@pytest.mark.slow
 def test_a_pair_starts_alike_and_is_measured_alike(digits_dir):
   config = TrainConfig(
     data=DataConfig(name="mnist_5k:0,1", validation=1 / 3),

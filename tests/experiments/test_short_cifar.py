@@ -149,6 +149,7 @@ def test_whole_trainings_have_no_epochs_to_choose(capsys):
   assert "Unrecognized options: --epochs" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_records_name_the_epochs_and_nothing_is_done_twice(trained, tmp_path, digits_dir, here):
   shutil.copytree(trained, tmp_path / "runs" / NAME)
   cells = [cell for cell in CELLS if cell.head == "isomax"]

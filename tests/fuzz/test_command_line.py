@@ -166,7 +166,7 @@ def test_pickled_scores_are_refused_where_scores_are_read(run_dir, digit, comman
   assert (code, errors) == (0, "")
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_a_forged_checkpoint_leaves_nothing_else_on_the_terminal(run_dir, digit):
   HOSTILE["arrays of noise"](run_dir)
   program = "from isomax_jax.cli.main import main; main()"

@@ -144,7 +144,7 @@ def test_outside_jit():
   np.testing.assert_allclose(function(*placed), jax.jit(function)(*arguments()), rtol=1e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_gradients_outside_jit(name):
   mesh, placed = arguments(LAYOUTS["first axis"])

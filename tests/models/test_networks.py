@@ -86,7 +86,7 @@ def test_every_norm_averages_over_the_networks_axis(name):
   assert axes == ["data"] * (len(jax.tree.leaves(variables["batch_stats"])) // 2)
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 @pytest.mark.parametrize("name", ["resnet34", "densenet_bc_100"])
 def test_a_step_is_the_same_through_pmap_and_sharded_and_on_one_device(name):
   images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import chex
+import pytest
 
 from isomax_jax.reporting import read_records
 from isomax_jax.runs import load
@@ -38,6 +39,7 @@ def numbers(run_dir):
   )
 
 
+@pytest.mark.slow
 def test_prepared_sets_give_the_same_numbers(trained_run, tmp_path, digits_dir):
   run_dir = tmp_path / "run"
   result = subprocess.run(

@@ -97,6 +97,7 @@ def test_it_decides_about_images(runs, tmp_path, digits_dir):
   assert [p.known for p in predictions] == (scores >= decision["threshold"]).tolist()
 
 
+@pytest.mark.slow
 def test_it_goes_on_to_the_end_that_it_had(runs, digits_dir):
   stopped, finished = runs / "stopped", runs / "finished"
   with jax.default_device(jax.devices()[0]):

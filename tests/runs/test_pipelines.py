@@ -36,6 +36,7 @@ def insects(tmp_path_factory):
   return folder
 
 
+@pytest.mark.slow
 def test_both_pipelines_train_the_same_network(insects, tmp_path):
   train(config_of(INSECTS, pipeline="stream"), tmp_path / "run", data_dir=insects / "sets")
   metrics = {}

@@ -85,6 +85,7 @@ def end_of(process):
   return process.returncode, output
 
 
+@pytest.mark.slow
 def test_two_processes_train_one_network_and_survive(tmp_path, digits_dir):
   alone, workdir = tmp_path / "alone", tmp_path / "run"
   with pytest.raises(Interrupted):

@@ -54,6 +54,7 @@ def test_runs_of_any_length_and_rate_are_one_program(lower_train, strategy):
   assert lower_train(changed(momentum=0.8)) != text  # What is a constant does show.
 
 
+@pytest.mark.slow
 def test_a_second_run_of_another_length_finds_the_program_of_the_first(tmp_path, digits_dir):
   cache = tmp_path / "cache"
   options = "jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs"

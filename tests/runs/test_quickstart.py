@@ -77,6 +77,7 @@ def test_samples_are_of_the_kind_they_are_filed_under(tmp_path, digits_dir):
   assert [digits[image.tobytes()] for image in images] == known
 
 
+@pytest.mark.slow
 def test_the_command_ends_with_table_report_samples_and_what_to_do_next(
   short_jobs, tmp_path, digits_dir, capsys
 ):
@@ -103,6 +104,7 @@ def test_the_command_ends_with_table_report_samples_and_what_to_do_next(
   assert (tmp_path / "isomax-0-7-seed0" / "metrics.jsonl").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_stop_reaches_every_network_and_saves(short_jobs, tmp_path, digits_dir):
   jobs = [
     job._replace(

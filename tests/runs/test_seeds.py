@@ -32,6 +32,7 @@ def jobs_of(seeds):
   return [Job(f"seed{seed}", dataclasses.replace(CONFIG, seed=seed)) for seed in seeds]
 
 
+@pytest.mark.slow
 def test_seeds_side_by_side_are_those_trained_alone(tmp_path, digits_dir):
   """Three on two devices; the last one takes the place of the first that is done."""
   run = partial(module.train_job, workdir=tmp_path / "together", data_dir=digits_dir, fresh=False)

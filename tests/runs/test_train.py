@@ -232,6 +232,7 @@ def test_what_a_run_killed_at_its_start_leaves_is_no_obstacle(tmp_path, digits_d
   assert (tmp_path / "decision.json").exists()
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_costs_an_interval_and_no_number(tmp_path, digits_dir, caplog):
   """The last checkpoint of a stopped run has a flipped bit."""
   config = digits_config(checkpoint_epochs=1)
@@ -254,7 +255,7 @@ def test_a_damaged_checkpoint_costs_an_interval_and_no_number(tmp_path, digits_d
   assert rows[0] == rows[1]
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 @pytest.mark.parametrize("name", ["resnet34", "densenet_bc_100"])
 def test_the_papers_networks_go_on_bit_for_bit_from_a_stop(tmp_path, digits_dir, name):
   config = TrainConfig(
@@ -276,6 +277,7 @@ def test_the_papers_networks_go_on_bit_for_bit_from_a_stop(tmp_path, digits_dir,
   chex.assert_trees_all_equal(*(load(run).variables for run in (whole, stopped)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", ["eight devices", "one device"])
 def test_a_run_goes_on_with_other_devices(tmp_path, digits_dir, first):
   # At a low rate: what another order of sums changes is not to grow from step to step.
@@ -303,6 +305,7 @@ def test_without_validation_there_is_no_decision(tmp_path, digits_dir):
   assert not (tmp_path / "run" / "decision.json").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head", ["softmax", "isomax_plus", "dismax"])
 def test_every_head_trains_in_bfloat16(tmp_path, digits_dir, head):
   config = TrainConfig(
@@ -438,6 +441,7 @@ def exposed_run(tmp_path_factory, digits_dir):
   return run_dir
 
 
+@pytest.mark.slow
 def test_a_resumed_run_with_outliers_equals_one_without_a_stop(exposed_run, tmp_path, digits_dir):
   """Both sets are read from disk by the one, and kept on the device by the other."""
   streamed = exposed(pipeline="stream")
@@ -476,6 +480,7 @@ def test_a_network_is_not_measured_on_its_outliers(exposed_run, digits_dir):
       evaluate(exposed_run, out_sets=[out_set], data_dir=digits_dir)
 
 
+@pytest.mark.slow
 def test_acet_trains(tmp_path, digits_dir):
   config = TrainConfig(
     data=DataConfig(name="mnist_5k:0,1"),

@@ -38,7 +38,7 @@ def cases():
     for strategy in strategies:
       for network in NETWORKS:
         case = target, strategy, network
-        yield pytest.param(*case, marks=() if case in IN_EVERY_RUN else pytest.mark.slow)
+        yield pytest.param(*case, marks=() if case in IN_EVERY_RUN else pytest.mark.by_hand)
 
 
 def collectives(program):
@@ -148,7 +148,7 @@ def test_the_programs_are_what_a_tpu_should_run(target, strategy, network):
   assert train.memory["scratch"] < 1e9
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_what_does_not_fit_says_so(monkeypatch):
   spec = dataclasses.replace(data.SPECS["cifar10"], splits={"train": 6_000_000, "test": 1})
   monkeypatch.setitem(data.SPECS._entries, "cifar10", spec)  # 18 GB, and a v5e has 16.

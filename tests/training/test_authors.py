@@ -210,7 +210,7 @@ def test_steps_of_a_small_network_are_those_of_pytorch(make_model, make, options
 
 
 # Rounding grows from step to step, the more so at a rate of .1 and the wider the network.
-@pytest.mark.slow
+@pytest.mark.by_hand
 @pytest.mark.parametrize(
   ("name", "parameters", "tolerance"),
   [("resnet34", 21_282_112, 3e-10), ("densenet_bc_100", 769_152, 3e-11)],

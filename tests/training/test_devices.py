@@ -42,16 +42,16 @@ def reference(examples, make_step, make_state):
 @pytest.mark.parametrize(
   ("strategy", "devices", "per_dispatch"),
   [
-    ("sharded", 1, 4),
-    ("sharded", 2, 1),
+    pytest.param("sharded", 1, 4, marks=pytest.mark.slow),
+    pytest.param("sharded", 2, 1, marks=pytest.mark.slow),
     ("sharded", 4, 4),
-    ("sharded", 8, 1),
-    ("sharded", 8, 4),
-    ("pmap", 1, 1),
+    pytest.param("sharded", 8, 1, marks=pytest.mark.slow),
+    pytest.param("sharded", 8, 4, marks=pytest.mark.slow),
+    pytest.param("pmap", 1, 1, marks=pytest.mark.slow),
     ("pmap", 2, 1),
-    ("pmap", 4, 4),
-    ("pmap", 8, 1),
-    ("pmap", 8, 4),
+    pytest.param("pmap", 4, 4, marks=pytest.mark.slow),
+    pytest.param("pmap", 8, 1, marks=pytest.mark.slow),
+    pytest.param("pmap", 8, 4, marks=pytest.mark.slow),
   ],
 )
 def test_numbers_do_not_depend_on_how_steps_are_spread(
@@ -76,6 +76,7 @@ def test_numbers_do_not_depend_on_how_steps_are_spread(
     )
 
 
+@pytest.mark.slow
 def test_parts_of_a_batch_are_the_same_however_it_is_spread(examples, make_step, make_state):
   results = [
     run(

@@ -18,7 +18,7 @@ from isomax_jax.data import load, prepare
 FOLDER = Path(os.environ.get("ISOMAX_DATA_ARCHIVES", "../shared/data"))
 
 pytestmark = [
-  pytest.mark.slow,
+  pytest.mark.by_hand,
   pytest.mark.skipif(not (FOLDER / "unpack.py").exists(), reason="no archives at hand"),
 ]
 

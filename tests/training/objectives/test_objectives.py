@@ -195,6 +195,7 @@ OBJECTIVES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_objectives_do_not_depend_on_how_steps_are_spread(examples, make_step, make_state, name):
   def fetch(source, draw):
