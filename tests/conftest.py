@@ -22,22 +22,33 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
 @pytest.fixture(scope="session")
-def digits_dir(tmp_path_factory):
-  """Where the embedded sets are prepared, once for all tests of whole jobs."""
-  return tmp_path_factory.mktemp("data")
+def shared_dir(tmp_path_factory):
+  """A directory of this run of the tests, the same for all its processes."""
+  base = tmp_path_factory.getbasetemp()
+  return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 
 
 @pytest.fixture(scope="session")
-def trained_run(tmp_path_factory, digits_dir):
+def digits_dir(shared_dir):
+  """Where the embedded sets are prepared, once for all tests of whole jobs."""
+  return shared_dir / "data"
+
+
+@pytest.fixture(scope="session")
+def trained_run(shared_dir, digits_dir):
   """A network trained on four digits for a few epochs, and evaluated; not to be changed."""
+  from filelock import FileLock
+
   from isomax_jax.runs import evaluate, train
   from isomax_jax.training import DataConfig, OptimConfig, TrainConfig
 
-  run_dir = tmp_path_factory.mktemp("runs") / "digits"
+  run_dir = shared_dir / "digits"
   config = TrainConfig(
     data=DataConfig(name="mnist_5k:0-3", validation=0.2),
     optim=OptimConfig(epochs=6, learning_rate=0.05),
   )
-  train(config, run_dir, data_dir=digits_dir)
-  evaluate(run_dir, data_dir=digits_dir)
+  with FileLock(shared_dir / "digits.lock"):
+    if not (run_dir / "records.jsonl").exists():
+      train(config, run_dir, data_dir=digits_dir)
+      evaluate(run_dir, data_dir=digits_dir)
   return run_dir

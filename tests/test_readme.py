@@ -19,7 +19,10 @@ BASH = [
 ]
 
 
-@pytest.mark.parametrize("block", PYTHON[:2], ids=["linen", "nnx"])
+@pytest.mark.parametrize(
+  "block",
+  [pytest.param(PYTHON[0], id="linen", marks=pytest.mark.slow), pytest.param(PYTHON[1], id="nnx")],
+)
 def test_a_loop_of_ones_own_learns(block):
   shown = {}
   exec(compile(block, "README.md", "exec"), shown)
@@ -40,6 +43,7 @@ def test_the_decision_is_what_the_comment_says():
   assert repr(eval(code, shown)) == comment == "array([False])"
 
 
+@pytest.mark.slow
 def test_a_run_from_python(monkeypatch, tmp_path, digits_dir):
   monkeypatch.chdir(tmp_path)
   monkeypatch.setenv("TFDS_DATA_DIR", str(digits_dir))

@@ -55,6 +55,7 @@ def python(code, *arguments):
   )
 
 
+@pytest.mark.slow
 def test_two_processes_at_once_stay_quiet_and_free_of_tensorflow(tmp_path):
   processes = [python(LOAD, tmp_path) for _ in range(2)]
   outputs = [process.communicate()[0].decode() for process in processes]
@@ -232,6 +233,7 @@ def test_too_little_space_is_seen_beforehand(tmp_path, monkeypatch):
   assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [10_000, 300_000, 450_000])
 def test_full_disk(limit, tmp_path):
   process = python(FULL, tmp_path, limit)

@@ -88,15 +88,15 @@ def test_a_worker_that_dies_ends_the_stream(digits):
 
 
 def test_threads_end_with_the_stream(digits):
-  before = threading.active_count()
+  before = set(threading.enumerate())  # Those of other tests may end meanwhile.
   batches = stream.draws(digits[1], batch_size=BATCH, seed=SEED)
   next(batches)
-  assert threading.active_count() > before
+  assert set(threading.enumerate()) - before
   batches.close()
   deadline = time.monotonic() + 20
-  while threading.active_count() > before and time.monotonic() < deadline:
+  while set(threading.enumerate()) - before and time.monotonic() < deadline:
     time.sleep(0.01)
-  assert threading.active_count() <= before
+  assert not set(threading.enumerate()) - before
 
 
 def test_bad_image_ends_the_stream(digits):

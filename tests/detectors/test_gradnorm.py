@@ -58,6 +58,7 @@ def test_isomax_head():
   np.testing.assert_allclose(scores, right, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_isomax_plus_head_without_its_scale():
   features, _, _, prototypes = draw()
   logits = oracles.isomax_plus_logits(features, prototypes, 2.0)

@@ -125,6 +125,7 @@ def pixels_to_features(images):
   return ((np.float64(images) - MEAN) / STD).reshape(len(images), -1)
 
 
+@pytest.mark.slow
 def test_each_stage_is_scored_at_an_input_of_its_own():
   classifier, params, train, labels = network_and_params(2)
   classifier, seen = recorded(classifier)
@@ -150,6 +151,7 @@ def test_each_stage_is_scored_at_an_input_of_its_own():
   assert (scores > unmoved).all()
 
 
+@pytest.mark.slow
 def test_weights_and_the_last_stage():
   classifier, params, images, _ = network_and_params(3)
   outputs = classifier.outputs(images)

@@ -111,6 +111,7 @@ def test_scores_are_finite_and_one_an_example(name, head):
   assert len(np.unique(values)) == BATCH
 
 
+@pytest.mark.slow
 @every_case
 def test_jit_equals_eager(name, head):
   detector, params = fitted(name, head)

@@ -43,6 +43,7 @@ def test_the_most_rejected_then_the_largest_area_then_the_first_is_chosen():
   assert choose((known, [0.0, 1.5]), (known, [0.0, 1.5])) == 0
 
 
+@pytest.mark.slow
 def test_odin_grid_scores_as_its_detectors_do(network, monkeypatch):
   classifier, _ = network
   monkeypatch.setattr(tuning, "ODIN_TEMPERATURES", (1.0, 1000.0))
@@ -59,6 +60,7 @@ def test_odin_grid_scores_as_its_detectors_do(network, monkeypatch):
       np.testing.assert_allclose(scores, right, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_mahalanobis_weights_are_fitted_on_half_and_compared_on_the_other(network, monkeypatch):
   classifier, training = network
   monkeypatch.setattr(tuning, "MAHALANOBIS_EPSILONS", (0.0, 0.02))

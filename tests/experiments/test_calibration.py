@@ -10,6 +10,7 @@ from isomax_jax.runs import load
 from tests import oracles
 
 
+@pytest.mark.slow
 def test_a_run_is_measured_at_its_temperature_too(trained_run, digits_dir):
   records = calibration.measure_calibrated(trained_run, data_dir=digits_dir)
   values = {(r.detector, r.out_set, r.metric): r.value for r in records}

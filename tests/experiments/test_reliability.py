@@ -12,12 +12,11 @@ def study(tmp_path_factory):
   return reliability.Study(tmp_path_factory.mktemp("reliability"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ("fault", "outcome", "lost"),
   [
-    pytest.param(
-      "killed while it saves", "goes on", range(0, 2 * reliability.INTERVAL + 1), marks=pytest.mark.slow
-    ),
+    ("killed while it saves", "goes on", range(0, 2 * reliability.INTERVAL + 1)),
     ("every checkpoint damaged", "refused: no checkpoint in RUN/checkpoints is undamaged", [0]),
     ("started again with another head", "refused: RUN holds a run of another config", [0]),
   ],
@@ -39,6 +38,7 @@ def test_damage_is_seen_and_costs_an_interval(study):
   assert equal
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", ["nothing", "a number of the log", "the state"])
 def test_what_differs_is_seen(study, change):
   run = study.new("run")

@@ -97,6 +97,7 @@ def test_a_killed_experiment_repeats_no_finished_cell(killed):
   assert (first / "metrics.jsonl").stat().st_mtime_ns == before["first"]
 
 
+@pytest.mark.slow
 def test_a_killed_training_goes_on_from_its_last_checkpoint(killed):
   workdir, before = killed
   log = read_log(run_dirs(workdir)[1])
@@ -107,6 +108,7 @@ def test_a_killed_training_goes_on_from_its_last_checkpoint(killed):
   assert 0 < before["step"] - 2 * INTERVAL < before["saved"] <= before["step"]
 
 
+@pytest.mark.slow
 def test_a_finished_experiment_does_nothing(killed, digits_dir):
   workdir, _ = killed
   files = {path: path.stat().st_mtime_ns for path in workdir.rglob("*")}
@@ -115,6 +117,7 @@ def test_a_finished_experiment_does_nothing(killed, digits_dir):
   assert f"records: {workdir / 'tiny.jsonl'}" in output
 
 
+@pytest.mark.slow
 def test_records_are_those_of_the_cells_and_the_log(killed):
   workdir, _ = killed
   records = read_records(workdir / "tiny.jsonl")
@@ -146,6 +149,7 @@ def test_records_are_those_of_the_cells_and_the_log(killed):
   assert at_12 != at_24
 
 
+@pytest.mark.slow
 def test_steps_left_over_are_no_second_record_of_the_last_epoch(killed, monkeypatch):
   """781 steps an epoch of 781.25: 24 epochs end six steps after the 24th line."""
   steps = {781: "train", 18744: "train", 18750: "train", 18751: "validation"}
@@ -164,6 +168,7 @@ def test_steps_left_over_are_no_second_record_of_the_last_epoch(killed, monkeypa
   ]
 
 
+@pytest.mark.slow
 def test_missing_is_what_has_no_record_of_the_same_config(killed, tmp_path):
   workdir, _ = killed
   records = read_records(workdir / "tiny.jsonl")
@@ -222,6 +227,7 @@ def test_options_are_tuned_as_the_experiment_says(killed, tmp_path, digits_dir, 
   assert dict(options)["epsilon"] in (0.01, 0.1)
 
 
+@pytest.mark.slow
 def test_a_detector_that_a_network_cannot_have_stops_its_cell(
   killed, tmp_path, digits_dir, monkeypatch
 ):
@@ -262,6 +268,7 @@ def test_cells_are_selected_by_patterns():
   assert tiny.CELLS[4].name == ("small_cnn/mnist_5k:0-3/isomax+entropic_score/letters@epoch 12")
 
 
+@pytest.mark.slow
 def test_the_list_shows_what_is_measured_and_what_is_needed(killed, capsys, digits_dir):
   workdir, _ = killed
   options = ["--workdir", str(workdir), "--data-dir", str(digits_dir), "--list"]

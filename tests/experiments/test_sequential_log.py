@@ -48,6 +48,7 @@ def test_a_pair_starts_alike_and_is_measured_alike(digits_dir):
     assert abs(value - pair[1][key]) < 0.1, key
 
 
+@pytest.mark.slow
 def test_a_network_that_is_ruined_has_only_the_count(digits_dir, monkeypatch):
   def ruinous(prepare, *, entropic_scale):
     def objective(network, key, batch):

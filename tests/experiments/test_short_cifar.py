@@ -175,6 +175,7 @@ def test_records_name_the_epochs_and_nothing_is_done_twice(trained, tmp_path, di
   assert (missing.job.name.split("-")[-2], missing.cells) == ("3epochs", tuple(cells))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [["--list"], ["--seeds", "7"], ["--cells", "*/isomax/*"]])
 def test_what_taking_would_not_heed_is_refused(words, sent_back, tmp_path, capsys):
   taking = ["--epochs", "2", "--workdir", str(tmp_path / "work"), "--take", str(sent_back)]
@@ -185,6 +186,7 @@ def test_what_taking_would_not_heed_is_refused(words, sent_back, tmp_path, capsy
   assert not (tmp_path / "work").exists()
 
 
+@pytest.mark.slow
 def test_a_run_from_elsewhere_is_taken_once(sent_back, tmp_path, capsys):
   words = ["--epochs", "2", "--workdir", str(tmp_path), "--take", str(sent_back)]
   outputs = []
@@ -334,6 +336,7 @@ def test_a_run_that_is_something_else_is_refused_in_one_line(case, run_dir, tmp_
   assert not (tmp_path / "work").exists()
 
 
+@pytest.mark.slow
 def test_a_second_network_of_the_same_name_is_refused(sent_back, run_dir, tmp_path):
   runner.take_runs(TINY, [sent_back], workdir=tmp_path)
   before = (tmp_path / "short_cifar.jsonl").read_bytes()
@@ -347,6 +350,7 @@ def test_a_second_network_of_the_same_name_is_refused(sent_back, run_dir, tmp_pa
     runner.take_runs(TINY, [sent_back], workdir=tmp_path / "work")
 
 
+@pytest.mark.slow
 def test_the_log_of_a_run_is_taken_where_it_is_kept(sent_back, tmp_path):
   runner.take_runs(TINY._replace(keep_log=True), [sent_back], workdir=tmp_path)
   lines = [json.loads(line) for line in (sent_back / "metrics.jsonl").read_text().splitlines()]

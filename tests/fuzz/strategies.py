@@ -17,7 +17,7 @@ _FACTOR = float(os.environ.get("FUZZ", "0.2"))
 
 
 def fuzzed(examples):
-  """Return the settings of a test: the same examples each time, unless more than all are asked for."""
+  """Return the settings of a test: the same examples, unless more than all are asked for."""
   return settings(
     max_examples=math.ceil(examples * _FACTOR),
     derandomize=_FACTOR <= 1,

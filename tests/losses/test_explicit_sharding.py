@@ -109,7 +109,9 @@ def inside(mesh, is_set):
 
 
 @pytest.mark.parametrize("layout", {**LAYOUTS, **LAYOUTS_OF_OURS})
-@pytest.mark.parametrize("is_set", [False, True], ids=["no mesh set", "mesh set"])
+@pytest.mark.parametrize(
+  "is_set", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["no mesh set", "mesh set"]
+)
 def test_layouts_of_a_linear_layer_are_taken(layout, is_set):
   mesh, placed = arguments({**LAYOUTS, **LAYOUTS_OF_OURS}[layout])
   with inside(mesh, is_set):
@@ -138,6 +140,7 @@ def test_values_and_gradients_are_those_without_a_mesh(name, layout):
     assert gradient.sharding.is_equivalent_to(argument.sharding, argument.ndim)
 
 
+@pytest.mark.slow
 def test_outside_jit():
   _, placed = arguments(LAYOUTS["first axis"])
   function = FUNCTIONS["isomax, product"]

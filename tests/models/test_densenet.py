@@ -17,6 +17,7 @@ def test_parameters_of_densenet_bc_100(head, num_classes, parameters):
   assert networks.count_parameters("densenet_bc_100", num_classes, head=head) == parameters
 
 
+@pytest.mark.slow
 def test_multiply_adds_and_stages_of_densenet_bc_100():
   assert networks.count_multiply_adds("densenet_bc_100", 10) == 287_929_692
   assert networks.stage_shapes("densenet_bc_100") == [(1, 24), (1, 108), (1, 150), (1, 342)]

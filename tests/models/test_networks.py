@@ -51,6 +51,7 @@ def test_gradient_reaches_every_parameter(name):
     assert np.abs(leaf).max() > 1e-3, path
 
 
+@pytest.mark.slow
 @each_network
 def test_bfloat16_agrees_with_float32(name):
   model = networks.small(name, "bfloat16")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from isomax_jax.heads import HEADS
-from isomax_jax.reporting import read_records, read_results
+from isomax_jax.reporting import read_records, read_results, style
 from isomax_jax.reporting.report import write_report
 
 VOID = {"meta", "img", "br", "wbr", "link", "input", "hr"}
@@ -64,6 +64,12 @@ class Page(html.parser.HTMLParser):
       self.tables[-1][-1][-1] += data
     if {"h2", "h3"} & set(self.open):
       self.headings[-1] += data
+
+
+@pytest.fixture(autouse=True)
+def undrawn(monkeypatch):
+  """Leave out what takes most of the time, but for the page that is written once for all tests."""
+  monkeypatch.setattr(style, "render", lambda figure, suffix: b"<svg></svg>")
 
 
 def report(run_dirs, path):

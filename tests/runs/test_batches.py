@@ -40,6 +40,7 @@ def batches_of(data_dir, *, start=0, count=3, **streamed):
   return [pipeline.fetch(pipeline.source, draw) for draw in drawn]
 
 
+@pytest.mark.slow
 def test_outliers_have_an_order_of_their_own(digits_dir):
   known, outliers = splits()
   batches = batches_of(digits_dir, count=12)

@@ -98,6 +98,7 @@ def test_wrong_options_are_named_and_nothing_is_written(trained_run, digits_dir,
   assert not (trained_run / "benchmark").exists()
 
 
+@pytest.mark.slow
 def test_tuning_on_the_tested_set_is_done_where_asked_for_and_is_recorded(run_dir, digits_dir):
   result = benchmark(
     run_dir,

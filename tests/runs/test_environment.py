@@ -63,6 +63,7 @@ def test_a_run_is_refused_before_anything_is_written(tmp_path, monkeypatch):
   assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_programs_are_kept_for_the_next_process(tmp_path):
   program = (
     "import jax; from isomax_jax.runs.environment import keep_compiled_programs as keep\n"

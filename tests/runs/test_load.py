@@ -12,6 +12,7 @@ from isomax_jax.runs import load, make_records, train
 from isomax_jax.training import DataConfig, OptimConfig, RunConfig, TrainConfig
 
 
+@pytest.mark.slow
 def test_the_network_of_an_epoch_is_that_of_its_checkpoint(tmp_path, digits_dir):
   config = TrainConfig(
     data=DataConfig(name="mnist_5k:0,1", validation=0),

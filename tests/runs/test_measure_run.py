@@ -30,6 +30,7 @@ def test_held_out_test_images_are_in_no_number(trained_run, digits_dir):
   )
 
 
+@pytest.mark.slow
 def test_images_that_options_are_chosen_on_are_in_no_number(trained_run, digits_dir):
   measured, records = measure_run(
     load(trained_run),

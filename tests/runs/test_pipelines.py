@@ -66,6 +66,7 @@ def test_images_that_take_a_gibibyte_are_streamed(pipeline, images, streamed):
   assert split.streamed == streamed
 
 
+@pytest.mark.slow
 def test_own_images_from_folder_to_decision(insects, tmp_path):
   run_dir = shutil.copytree(insects / "run", tmp_path / "elsewhere")
   evaluate(run_dir, out_sets=["uniform_noise/16x16x3"], data_dir=insects / "sets")

@@ -120,6 +120,7 @@ def test_a_directory_that_no_checkpoint_is_read_from_is_refused(tmp_path, digits
   assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_fresh_starts_over_and_keeps_strangers_files(tmp_path, digits_dir):
   config = TrainConfig(
     data=DataConfig(name="mnist_5k:0,1"),
@@ -143,6 +144,7 @@ def digits_config(*, select="last", learning_rate=0.05, **options):
   )
 
 
+@pytest.mark.slow
 def test_the_best_network_is_what_the_run_ends_with(tmp_path, digits_dir, monkeypatch):
   """Accuracies are made up: that after two epochs is the best."""
   accuracies = iter([0.3, 0.9, 0.5, 0.6, 0.8])
@@ -189,6 +191,7 @@ def test_the_best_network_needs_validation_images():
     TrainConfig(data=DataConfig(validation=0.0), optim=OptimConfig(select="best"))
 
 
+@pytest.mark.slow
 def test_two_processes_do_not_train_in_one_directory(tmp_path, digits_dir):
   code = (
     "import sys; from pathlib import Path; from isomax_jax.runs.directory import _lock\n"
@@ -471,6 +474,7 @@ def test_outliers_that_are_known_or_do_not_fit_leave_nothing_behind(tmp_path):
   assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_network_is_not_measured_on_its_outliers(exposed_run, digits_dir):
   records = evaluate(exposed_run, out_sets=["mnist_5k:7", "photos"], data_dir=digits_dir)
   assert {(r.objective, r.outliers) for r in records} == {("outlier_exposure", "mnist_5k:8,9")}

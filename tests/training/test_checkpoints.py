@@ -216,7 +216,10 @@ def remove(path):
   path.unlink()
 
 
-@pytest.mark.parametrize("damage", [flip_a_bit, *(pytest.param(each, marks=pytest.mark.slow) for each in (cut_short, remove))])
+@pytest.mark.parametrize(
+  "damage",
+  [flip_a_bit, *(pytest.param(each, marks=pytest.mark.slow) for each in (cut_short, remove))],
+)
 def test_damage_to_any_file_is_found_or_is_harmless(tmp_path, make_state, damage):
   """In copies of one checkpoint, one file after the other."""
   save(tmp_path / "whole", make_state, [7])

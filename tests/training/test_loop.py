@@ -128,7 +128,10 @@ def test_lines_are_at_their_intervals_with_means_since_the_last(
   np.testing.assert_allclose(rows[0]["loss"], np.mean(losses), rtol=1e-5)
 
 
-@pytest.mark.parametrize(("looks", "per_dispatch"), [(2, 1), *(pytest.param(*each, marks=pytest.mark.slow) for each in [(4, 1), (1, 5)])])
+@pytest.mark.parametrize(
+  ("looks", "per_dispatch"),
+  [(2, 1), *(pytest.param(*each, marks=pytest.mark.slow) for each in [(4, 1), (1, 5)])],
+)
 def test_a_resumed_run_equals_one_without_a_stop_bit_for_bit(
   tmp_path, examples, make_step, make_state, looks, per_dispatch
 ):

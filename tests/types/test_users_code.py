@@ -21,6 +21,7 @@ CALLED = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("function", CALLED, ids=lambda function: function.__name__)
 def test_accepted_code_runs(function, monkeypatch):
   monkeypatch.setattr(_registry, "_ADDED", list(_registry._ADDED))
