@@ -16,7 +16,7 @@ def maximum_probability(logits: LogitsLike) -> Scores:
   :func:`log_odds`, which orders alike without them.
 
   Args:
-    logits: LogitsLike, shape ``[..., classes]``, floating.
+    logits: Logits, shape ``[..., classes]``, floating.
 
   Returns:
     The score of each example, shape ``[...]``, in ``[1 / classes, 1]``.
@@ -46,7 +46,7 @@ def log_odds(logits: LogitsLike) -> Scores:
   A monotone form of :func:`maximum_probability` that does not saturate.
 
   Args:
-    logits: LogitsLike, shape ``[..., classes]``, floating.
+    logits: Logits, shape ``[..., classes]``, floating.
 
   Returns:
     The score of each example, shape ``[...]``; ``inf`` for a single class.
@@ -73,7 +73,7 @@ def entropic_score(logits: LogitsLike) -> Scores:
   :math:`p \log p` is 0 at :math:`p = 0`.
 
   Args:
-    logits: LogitsLike, shape ``[..., classes]``, floating.
+    logits: Logits, shape ``[..., classes]``, floating.
 
   Returns:
     The score of each example, shape ``[...]``, in ``[-log(classes), 0]``, in nats.
@@ -105,7 +105,7 @@ def max_logit(logits: LogitsLike) -> Scores:
   .. math:: \max_j L_j
 
   Args:
-    logits: LogitsLike, shape ``[..., classes]``, floating.
+    logits: Logits, shape ``[..., classes]``, floating.
 
   Returns:
     The score of each example, shape ``[...]``.
@@ -134,7 +134,7 @@ def energy(logits: LogitsLike, *, temperature: ScalarLike = 1.0) -> Scores:
   .. math:: T \log \textstyle\sum_j e^{L_j / T}
 
   Args:
-    logits: LogitsLike, shape ``[..., classes]``, floating.
+    logits: Logits, shape ``[..., classes]``, floating.
     temperature: The temperature :math:`T`, positive.
 
   Returns:
@@ -162,7 +162,7 @@ def mmles(logits: LogitsLike) -> Scores:
   .. math:: \max_j L_j + \tfrac 1 C \textstyle\sum_j L_j + \sum_j p_j \log p_j
 
   Args:
-    logits: LogitsLike, shape ``[..., classes]``, floating.
+    logits: Logits, shape ``[..., classes]``, floating.
 
   Returns:
     The score of each example, shape ``[...]``.

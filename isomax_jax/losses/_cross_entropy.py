@@ -26,7 +26,7 @@ def scaled_cross_entropy(
   much relative; that is 2 % where scaled logits are 1e5, and no digit is left where they are 1e7.
 
   Args:
-    logits: LogitsLike, shape ``[..., classes]``, floating; for IsoMax, negative distances.
+    logits: Logits, shape ``[..., classes]``, floating; for IsoMax, negative distances.
     labels: Class indices, shape ``[...]``, integer. A label outside ``0 .. classes - 1`` gives
       NaN, in the gradient too.
     entropic_scale: The paper's :math:`E_s`. Used in training only; 1 at inference.

@@ -21,7 +21,7 @@ def scaled_divergence(
   probability zero add nothing, however unlikely the logits make them.
 
   Args:
-    logits: LogitsLike, shape ``[..., classes]``, floating.
+    logits: Logits, shape ``[..., classes]``, floating.
     targets: Distributions over the classes, shape ``[..., classes]``, floating, that sum to 1.
     entropic_scale: The paper's :math:`E_s`. Used in training only; 1 at inference.
 

@@ -16,7 +16,7 @@ def outlier_exposure(logits: LogitsLike, *, entropic_scale: ScalarLike = 10.0) -
   in-distribution examples.
 
   Args:
-    logits: LogitsLike of outliers, shape ``[..., classes]``, floating.
+    logits: Logits of outliers, shape ``[..., classes]``, floating.
     entropic_scale: The scale of the cross-entropy that it is added to.
 
   Returns:
