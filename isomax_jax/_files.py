@@ -72,6 +72,9 @@ def parse_json(data: bytes) -> Any:
   bits, which arithmetic may refuse; half of a surrogate pair, which cannot be written; and nesting
   so deep that Python's stack may not suffice to walk it.
   """
+  # Not msgspec, which keeps the last of two equal keys and takes integers of any size. Nor does it
+  # read what follows: objectives that others register are plain dataclasses, older configs hold
+  # options of all of them, and records check their types where they are made, not only where read.
   try:
     value = json.loads(data, object_pairs_hook=_without_duplicates, parse_int=_parse_int)
   except RecursionError:

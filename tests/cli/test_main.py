@@ -15,6 +15,7 @@ from PIL import Image
 from isomax_jax.cli.main import main
 from isomax_jax.reporting import read_records
 from tests.absent import without
+from tests.slow import slow
 
 
 @pytest.fixture
@@ -190,9 +191,9 @@ def test_an_unwritable_directory_is_one_line(run_command, tmp_path):
   ("package", "extra", "command"),
   [
     ("tyro", "train", "report"),
-    ("matplotlib", "plots", "report"),
-    ("jinja2", "plots", "report"),
-    ("libtpu", "tpu-aot", "compile"),
+    slow("matplotlib", "plots", "report"),
+    slow("jinja2", "plots", "report"),
+    slow("libtpu", "tpu-aot", "compile"),
   ],
 )
 def test_a_missing_extra_names_its_installation(trained_run, package, extra, command):
@@ -211,7 +212,7 @@ def test_a_missing_extra_names_its_installation(trained_run, package, extra, com
 @pytest.mark.parametrize(
   ("arguments", "code", "expected"),
   [
-    (["fly"], 2, "isomax-jax"),
+    slow(["fly"], 2, "isomax-jax"),
     (["evaluate", "no/such/run"], 1, "isomax-jax: no/such/run is not a run directory"),
   ],
 )
@@ -225,6 +226,7 @@ def test_the_package_is_the_command(arguments, code, expected):
   assert "__main__" not in said
 
 
+@pytest.mark.slow
 def test_the_package_without_tyro_says_what_to_install():
   program = (
     f"{without('tyro')}\nimport runpy\n"

@@ -149,6 +149,7 @@ download_archives(spec, Path(sys.argv[3]), report=lambda progress: print(progres
 """
 
 
+@pytest.mark.slow
 def test_killed_download_leaves_nothing_that_looks_complete(server, tmp_path):
   command = [sys.executable, "-c", DOWNLOAD, f"{server.url}/slow", SHA256, str(tmp_path)]
   with subprocess.Popen(command, stdout=subprocess.PIPE) as process:

@@ -96,6 +96,7 @@ def test_failing_move_is_an_error(tmp_path, monkeypatch):
   assert not (tmp_path / "photos" / "1.0.0").exists()
 
 
+@pytest.mark.slow
 def test_killed_preparation_leaves_nothing_that_looks_complete(tmp_path):
   process = python(DIE, tmp_path)
   process.communicate()

@@ -22,6 +22,7 @@ def test_formula():
   assert adversarial.dtype == jnp.float32
 
 
+@pytest.mark.slow
 def test_the_loss_grows_though_the_network_is_certain():
   images, kernel = draw_images(4), 100 * draw_kernel(3)
   classifier = linear_network(kernel)

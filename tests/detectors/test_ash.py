@@ -64,6 +64,7 @@ def test_every_head(head):
   np.testing.assert_allclose(scores, oracles.energy(logits), rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_dead_row_is_finite_and_so_is_its_gradient():
   zeros = jnp.zeros((1, 5))
   np.testing.assert_allclose(score(zeros, percentile=50), np.log(5), rtol=1e-6)

@@ -71,6 +71,7 @@ def test_zero_features_are_where_zero_is():
   np.testing.assert_allclose(scores, [-1, -1], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_float64_stays_float64():
   training, features = np.float64(draw(0, (30, 8))), np.float64(draw(1, (4, 8)))
   with jax.enable_x64(True):

@@ -97,6 +97,7 @@ def test_a_confident_network_keeps_its_direction():
   np.testing.assert_allclose(seen[-2], images - 0.01 * sign.reshape(images.shape), atol=1e-7)
 
 
+@pytest.mark.slow
 def test_one_class_is_certain_and_nan_is_not():
   images = draw_images(4)
   assert np.isposinf(score(odin(), linear_network(draw_kernel(1)), images)).all()

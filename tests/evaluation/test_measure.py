@@ -44,6 +44,7 @@ def as_arguments(classifier):
   return Classifier(Partial(classifier.outputs), Partial(classifier.head), classifier.head_params)
 
 
+@pytest.mark.slow
 def test_sets_are_scored_as_pixels_whole_and_in_order(network):
   classifier = as_arguments(network[0])
   images = stored(tiny.draw_images(2, 7))

@@ -109,6 +109,7 @@ def test_cells_are_the_networks_sets_heads_and_scores():
   }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_scores_are_all_that_need_nothing_but_logits():
   of_logits = set()
   for name in DETECTORS:
@@ -213,6 +214,7 @@ def test_a_run_from_elsewhere_is_taken_once(sent_back, tmp_path, capsys):
   assert str(sent_back) in (tmp_path / "elsewhere" / f"{NAME}.txt").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["short_cifar", "another"])
 def test_a_network_from_elsewhere_is_not_trained_a_second_time(
   name, run_dir, tmp_path, digits_dir, here, capsys
@@ -230,6 +232,7 @@ def test_a_network_from_elsewhere_is_not_trained_a_second_time(
   assert not (tmp_path / "work" / "runs").exists()
 
 
+@pytest.mark.slow
 def test_the_list_says_what_is_elsewhere(run_dir, tmp_path, digits_dir):
   drop_records(run_dir, lambda r: r.detector == "gen")
   runner.take_runs(TINY, [run_dir], workdir=tmp_path)
@@ -321,6 +324,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", REFUSED)
 def test_a_run_that_is_something_else_is_refused_in_one_line(case, run_dir, tmp_path, capsys):
   change, message = REFUSED[case]

@@ -111,6 +111,7 @@ def test_damage_is_seen(whole, fresh, restore, state):
   check()
 
 
+@pytest.mark.slow
 def test_forged_metadata_are_refused_or_harmless(whole, fresh, restore, state):
   """With a manifest that belongs to them, as only who can write the folder can make it."""
   names = [

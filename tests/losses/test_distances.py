@@ -27,6 +27,7 @@ from tests.distances import (
   unit,
 )
 from tests.programs import dot_precisions
+from tests.slow import slow
 from tests.variants import MAPPED, VARIANTS
 
 WIDTHS = (1, 2, 8, 64, 512, 2048)
@@ -349,7 +350,7 @@ def test_what_cancels_is_settled_beside_a_nan(compiled, classes):
 
 @pytest.mark.parametrize("moving", ["features", "prototypes"])
 @pytest.mark.parametrize("mode", ["jvp", "linearize", "jacfwd"])
-@pytest.mark.parametrize("sizes", [(128, 100, 64), (16, 2000, 64)])
+@pytest.mark.parametrize("sizes", [(128, 100, 64), slow((16, 2000, 64))])
 def test_forward_mode_over_one_argument(distance, sizes, mode, moving):
   # At these sizes XLA on CPUs takes a product with a tangent of zeros from unwritten memory.
   rows, classes, width = sizes

@@ -26,6 +26,7 @@ from tests.distances import (
   assert_guaranteed,
   hard_cases,
 )
+from tests.slow import slow
 
 SCORES = ("maximum_probability", "log_odds", "entropic_score", "max_logit", "energy", "mmles")
 
@@ -108,10 +109,8 @@ def inside(mesh, is_set):
   return jax.set_mesh(mesh) if is_set else contextlib.nullcontext()
 
 
-@pytest.mark.parametrize("layout", {**LAYOUTS, **LAYOUTS_OF_OURS})
-@pytest.mark.parametrize(
-  "is_set", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["no mesh set", "mesh set"]
-)
+@pytest.mark.parametrize("layout", [*map(slow, LAYOUTS), *LAYOUTS_OF_OURS])
+@pytest.mark.parametrize("is_set", [slow(False), True], ids=["no mesh set", "mesh set"])
 def test_layouts_of_a_linear_layer_are_taken(layout, is_set):
   mesh, placed = arguments({**LAYOUTS, **LAYOUTS_OF_OURS}[layout])
   with inside(mesh, is_set):
@@ -124,8 +123,8 @@ def test_layouts_of_a_linear_layer_are_taken(layout, is_set):
 @pytest.mark.parametrize(
   ("name", "layout"),
   [
-    *((name, "both leading axes") for name in FUNCTIONS),
-    ("isomax, product", "components of prototypes"),
+    *(slow(name, "both leading axes") for name in FUNCTIONS),
+    slow("isomax, product", "components of prototypes"),
     ("isomax, product", "classes"),
     ("scores", "classes"),
   ],

@@ -2,8 +2,10 @@ import numpy as np
 import pytest
 
 from tests.models import networks
+from tests.slow import slow
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ("head", "num_classes", "parameters"),
   [
@@ -49,10 +51,11 @@ def reference(layers):
   return [stem, first, second, last]
 
 
-@pytest.mark.parametrize("train", [False, True])
+@pytest.mark.parametrize("train", [slow(False), True])
 def test_every_layer_equals_float64(train):
   networks.assert_forward("densenet", reference, train=train)
 
 
+@pytest.mark.slow
 def test_gradient_equals_float64():
   networks.assert_gradient("densenet", reference)

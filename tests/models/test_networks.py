@@ -21,6 +21,7 @@ from tests.models import networks
 each_network = pytest.mark.parametrize("name", networks.SMALL)
 
 
+@pytest.mark.slow
 @each_network
 def test_every_convolution_starts_normal_by_its_number_of_outputs(name):
   params = flatten_dict(networks.initial(name)["params"], sep="/")

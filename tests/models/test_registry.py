@@ -7,13 +7,15 @@ import pytest
 from isomax_jax.heads import HEADS
 from isomax_jax.models import MODELS, SmallCNN, create_model
 from isomax_jax.typing import Outputs
+from tests.slow import slow
 
 IMAGES = jax.ShapeDtypeStruct((2, 28, 28, 1), jnp.float32)
 
 
 @pytest.mark.parametrize(
   ("name", "head"),
-  [(name, "isomax") for name in sorted(MODELS)] + [("small_cnn", head) for head in sorted(HEADS)],
+  [slow(name, "isomax") for name in sorted(MODELS)]
+  + [("small_cnn", head) for head in sorted(HEADS)],
 )
 def test_every_name_gives_outputs(name, head):
   model = create_model(name, 5, head=head, dtype=jnp.bfloat16)

@@ -63,6 +63,7 @@ def test_gradient_equals_float64():
   networks.assert_gradient("resnet", reference)
 
 
+@pytest.mark.slow
 def test_only_the_last_scale_of_every_block_starts_at_zero_and_only_if_asked():
   plain, zeros = (
     flatten_dict(networks.initial("resnet", **options)["params"], sep="/")
@@ -77,6 +78,7 @@ def test_only_the_last_scale_of_every_block_starts_at_zero_and_only_if_asked():
     np.testing.assert_array_equal(zeros[path], expected, err_msg=path)
 
 
+@pytest.mark.slow
 def test_with_zeros_every_block_starts_as_its_shortcut():
   model = networks.small("resnet", zero_init_residual=True)
   _, updates = model.apply(

@@ -212,6 +212,7 @@ def test_records_of_before_objectives_are_of_classifiers(tmp_path):
   assert record().objective == "classification"
 
 
+@pytest.mark.slow
 def test_package_imports_no_matplotlib():
   code = (
     "import sys, isomax_jax.evaluation; assert 'matplotlib' not in sys.modules\n"

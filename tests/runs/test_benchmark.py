@@ -73,6 +73,7 @@ def test_figures_are_written(run_dir, compared):
     assert (run_dir / "benchmark" / name).stat().st_size > 10_000
 
 
+@pytest.mark.slow
 def test_a_second_comparison_replaces_the_first(run_dir, compared, digits_dir):
   options = {"out_sets": ["letters"], "near": ["letters"], "detectors": ["energy"]}
   second = benchmark(run_dir, **options, data_dir=digits_dir)

@@ -42,6 +42,7 @@ def test_the_network_of_an_epoch_is_that_of_its_checkpoint(tmp_path, digits_dir)
   assert (record.epochs, record.checkpoint) == (3.2, "last")
 
 
+@pytest.mark.slow
 def test_a_network_is_loaded_where_there_are_fewer_devices(trained_run):
   """It was trained on eight."""
   code = (

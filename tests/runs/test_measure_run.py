@@ -12,6 +12,7 @@ def _small_grid(monkeypatch):
   monkeypatch.setattr(tuning, "ODIN_EPSILONS", (0.0, 0.01))
 
 
+@pytest.mark.slow
 def test_held_out_test_images_are_in_no_number(trained_run, digits_dir):
   run = load(trained_run)
   options = {"out_sets": ["letters"], "experiment": "held_out", "data_dir": digits_dir}

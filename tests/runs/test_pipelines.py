@@ -78,6 +78,7 @@ def test_own_images_from_folder_to_decision(insects, tmp_path):
   assert {p.label for p in predictions} <= {"ant", "bee"}
 
 
+@pytest.mark.slow
 def test_a_run_keeps_the_description_of_its_set(insects, tmp_path):
   run_dir = shutil.copytree(insects / "run", tmp_path / "run")
   sets = shutil.copytree(insects / "sets", tmp_path / "sets")

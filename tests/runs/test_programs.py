@@ -36,6 +36,7 @@ def lower_train(tmp_path, digits_dir, monkeypatch):
   return lower
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["sharded", "pmap"])
 def test_runs_of_any_length_and_rate_are_one_program(lower_train, strategy):
   """A compiled program is found again by its text."""

@@ -227,6 +227,7 @@ def test_where_files_cannot_be_locked_a_line_says_so(tmp_path, monkeypatch, capl
   )
 
 
+@pytest.mark.slow
 def test_what_a_run_killed_at_its_start_leaves_is_no_obstacle(tmp_path, digits_dir):
   (tmp_path / ".lock").touch()
   (tmp_path / ".config.json.123.tmp").write_text("{")
@@ -300,6 +301,7 @@ def test_a_run_goes_on_with_other_devices(tmp_path, digits_dir, first):
   np.testing.assert_allclose(losses[1], losses[0], rtol=1e-2)
 
 
+@pytest.mark.slow
 def test_without_validation_there_is_no_decision(tmp_path, digits_dir):
   config = TrainConfig(
     data=DataConfig(name="mnist_5k:0,1", validation=0.0), optim=OptimConfig(epochs=1)

@@ -20,6 +20,7 @@ from isomax_jax.training.checkpoints import (
   find_damage,
   silence,
 )
+from tests.slow import slow
 from tests.training.silence import LOGGERS, silenced
 
 
@@ -64,7 +65,9 @@ def test_saving_and_reading_say_nothing_to_who_imports(tmp_path, make_state, cap
   assert not caplog.records
 
 
-@pytest.mark.parametrize("name", ["sp ace ünï", "a?*{}#%20", "]", "100%", "'q\"", "~", "-x", "a:b"])
+@pytest.mark.parametrize(
+  "name", ["sp ace ünï", "a?*{}#%20", *map(slow, ["]", "100%", "'q\"", "~", "-x", "a:b"])]
+)
 def test_a_checkpoint_is_read_wherever_it_is_kept(tmp_path, make_state, name):
   save(tmp_path / name / "checkpoints", make_state, [7])
   with contextlib.closing(Checkpoints(tmp_path / name / "checkpoints")) as checkpoints:
@@ -216,9 +219,10 @@ def remove(path):
   path.unlink()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   "damage",
-  [flip_a_bit, *(pytest.param(each, marks=pytest.mark.slow) for each in (cut_short, remove))],
+  [flip_a_bit, cut_short, remove],
 )
 def test_damage_to_any_file_is_found_or_is_harmless(tmp_path, make_state, damage):
   """In copies of one checkpoint, one file after the other."""

@@ -7,6 +7,7 @@ import pytest
 
 from isomax_jax.data import resident
 from isomax_jax.training.devices import AXIS, make_runner
+from tests.slow import slow
 
 BATCH = 8
 STEPS = 5
@@ -42,16 +43,16 @@ def reference(examples, make_step, make_state):
 @pytest.mark.parametrize(
   ("strategy", "devices", "per_dispatch"),
   [
-    pytest.param("sharded", 1, 4, marks=pytest.mark.slow),
-    pytest.param("sharded", 2, 1, marks=pytest.mark.slow),
+    slow("sharded", 1, 4),
+    slow("sharded", 2, 1),
     ("sharded", 4, 4),
-    pytest.param("sharded", 8, 1, marks=pytest.mark.slow),
-    pytest.param("sharded", 8, 4, marks=pytest.mark.slow),
-    pytest.param("pmap", 1, 1, marks=pytest.mark.slow),
+    slow("sharded", 8, 1),
+    slow("sharded", 8, 4),
+    slow("pmap", 1, 1),
     ("pmap", 2, 1),
-    pytest.param("pmap", 4, 4, marks=pytest.mark.slow),
-    pytest.param("pmap", 8, 1, marks=pytest.mark.slow),
-    pytest.param("pmap", 8, 4, marks=pytest.mark.slow),
+    slow("pmap", 4, 4),
+    slow("pmap", 8, 1),
+    slow("pmap", 8, 4),
   ],
 )
 def test_numbers_do_not_depend_on_how_steps_are_spread(

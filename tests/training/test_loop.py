@@ -19,6 +19,7 @@ from isomax_jax.training.interruption import Interrupted, Interruption
 from isomax_jax.training.log import Log, Tally
 from isomax_jax.training.schedule import Schedule
 from isomax_jax.training.writers import JsonLinesWriter
+from tests.slow import slow
 
 BATCH = 8
 TOTAL = 12
@@ -130,7 +131,7 @@ def test_lines_are_at_their_intervals_with_means_since_the_last(
 
 @pytest.mark.parametrize(
   ("looks", "per_dispatch"),
-  [(2, 1), *(pytest.param(*each, marks=pytest.mark.slow) for each in [(4, 1), (1, 5)])],
+  [(2, 1), slow(4, 1), slow(1, 5)],
 )
 def test_a_resumed_run_equals_one_without_a_stop_bit_for_bit(
   tmp_path, examples, make_step, make_state, looks, per_dispatch
@@ -229,6 +230,7 @@ def test_lines_behind_the_last_checkpoint_are_written_once(
   assert lines(tmp_path) == expected
 
 
+@pytest.mark.slow
 def test_compilation_is_told_apart_from_speed(tmp_path, examples, make_step, make_state):
   fit(tmp_path, make_state(), make_step(), examples, per_dispatch=5)
   rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]

@@ -112,6 +112,7 @@ def test_parts_of_a_batch_make_the_step_of_the_whole(examples, make_step):
   chex.assert_trees_all_close(part_metrics, metrics, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_statistics_go_from_part_to_part(examples, make_step, make_state):
   """Every other row is a part; the second starts from the statistics of the first."""
   state, batch, key = make_state(), batch_of(examples, 12), jax.random.key(3)

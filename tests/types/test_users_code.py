@@ -30,6 +30,7 @@ def test_accepted_code_runs(function, monkeypatch):
   function()
 
 
+@pytest.mark.slow
 def test_a_run_is_read(trained_run, tmp_path):
   image = tmp_path / "image.png"
   data.write_image(image, np.zeros((28, 28, 1), np.uint8))

@@ -24,6 +24,7 @@ def test_the_filter_is_scipys(sigma, shape):
   np.testing.assert_allclose(blur(image, sigma, radius=7), expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_noise_is_shuffled_pixels_or_uniform_noise_filtered_and_stretched(monkeypatch):
   noise = low_frequency_noise(KEY, batch_of(IMAGES))
   with monkeypatch.context() as patch:
@@ -52,6 +53,7 @@ def test_noise_has_the_full_range_of_pixels():
   np.testing.assert_allclose(noise.max((1, 2, 3)), np.ones(8), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_flat_images_give_pixels_too():
   flat = np.float32([0.0, 0.5, 0.3, 0.5, 1.0]).reshape(-1, 1, 1, 1) * np.ones((6, 6, 1), np.float32)
   noise = low_frequency_noise(KEY, batch_of(flat))

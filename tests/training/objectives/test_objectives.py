@@ -76,6 +76,7 @@ def test_classification_is_the_cross_entropy(batch):
   assert recorder.inferred == 0
 
 
+@pytest.mark.slow
 def test_half_of_a_fractional_batch_are_mosaics(batch):
   recorder = Recorder()
   losses = fractional_probability(raw, entropic_scale=3.0)(recorder.network, KEY, batch)
@@ -115,6 +116,7 @@ def test_outliers_are_augmented_by_draws_of_their_own(batch):
   assert np.all(known != outliers)
 
 
+@pytest.mark.slow
 def test_noise_is_driven_to_confidence_by_inference_and_punished_in_training(batch):
   recorder = Recorder()
   seeds = np.random.default_rng(2).uniform(size=(8, 2, 2, 1)).astype(np.float32)
