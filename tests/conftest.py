@@ -1,4 +1,7 @@
-"""Eight fake devices, no silent broadcasting of ranks; warnings are errors (setup.cfg)."""
+"""Eight fake devices, no silent broadcasting of ranks, the same random examples in every run.
+
+Warnings are errors (setup.cfg).
+"""
 
 import os
 import tempfile
@@ -15,9 +18,15 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
   os.environ["JAX_COMPILATION_CACHE_DIR"] = _cache.name
   os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
 
+import hypothesis
 import jax
 import pytest
 
+# Only who fuzzes more than CI does wants other examples each time; see tests/fuzz/strategies.py.
+hypothesis.settings.register_profile(
+  "isomax_jax", derandomize=float(os.environ.get("FUZZ", "0")) <= 1, deadline=None, database=None
+)
+hypothesis.settings.load_profile("isomax_jax")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 

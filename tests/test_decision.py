@@ -3,7 +3,7 @@ import json
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from isomax_jax.decision import choose_threshold, is_known
@@ -13,7 +13,6 @@ SCORES = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(SCORES, st.floats(0, 1, exclude_min=True))
 def test_threshold_is_the_largest_that_accepts_enough(scores, tpr):
   threshold = choose_threshold(scores, tpr=tpr)

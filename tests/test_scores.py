@@ -216,7 +216,7 @@ def test_tripping_over_intermediate_nan_is_not_needed():
     jitted_with_gradients(np.float32([[0, -1000, -3]] * 4), np.ones(4, np.float32))
 
 
-@hypothesis.settings(max_examples=50, deadline=None, derandomize=True)
+@hypothesis.settings(max_examples=50)
 @hypothesis.given(
   hypothesis.extra.numpy.arrays(
     np.float32, (4, 3), elements=st.integers(-640, 640).map(lambda i: i / 8)

@@ -36,6 +36,7 @@ def score(detector, classifier, images):
   return detector.score((), classifier, images, classifier.outputs(images))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("temperature", "epsilon"), [(1.0, 0.05), (1000.0, 0.0014)])
 def test_perturbed_images_and_scores(temperature, epsilon):
   images, kernel = draw_images(4), draw_kernel(3)

@@ -12,6 +12,7 @@ import pytest
 
 from isomax_jax.detectors import DETECTORS, Detector, Unsupported, create_detector
 from tests.detectors import tiny
+from tests.slow import slow
 from tests.variants import VARIANTS
 
 # All that may refuse a head that is not linear; the others serve every head.
@@ -122,7 +123,7 @@ def test_jit_equals_eager(name, head):
   np.testing.assert_allclose(values, scores(name, head), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("variant", ["vmap", "pmap"])
+@pytest.mark.parametrize("variant", ["vmap", slow("pmap")])
 @every_detector
 def test_mapped(name, variant):
   detector, params = fitted(name, "linear")

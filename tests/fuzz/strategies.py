@@ -17,12 +17,9 @@ _FACTOR = float(os.environ.get("FUZZ", "0.2"))
 
 
 def fuzzed(examples):
-  """Return the settings of a test: the same examples, unless more than all are asked for."""
+  """Return the settings of a test of so many examples, where all are run."""
   return settings(
     max_examples=math.ceil(examples * _FACTOR),
-    derandomize=_FACTOR <= 1,
-    deadline=None,
-    database=None,
     suppress_health_check=list(HealthCheck),
   )
 

@@ -281,7 +281,7 @@ def test_tripping_over_intermediate_nan_is_not_needed():
     loss_and_gradient(logits, labels, cotangent)
 
 
-@hypothesis.settings(max_examples=40, deadline=None, derandomize=True)
+@hypothesis.settings(max_examples=40)
 @hypothesis.given(
   hypothesis.extra.numpy.arrays(
     np.float32, (2, 5), elements=st.integers(-64, 64).map(lambda i: i / 8)

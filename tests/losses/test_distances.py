@@ -60,12 +60,14 @@ def test_guarantee_in_hard_cases(compiled, width):
 
 
 # Where a compiler may fuse the mean's scale into its uses, these miss the bound 50 to 17,000 times.
+@pytest.mark.slow
 @pytest.mark.parametrize("sizes", [(64, 200, 500), (64, 21_841, 64), (8, 12, 3000)])
 def test_guarantee_for_prototypes_that_have_collapsed(compiled, sizes):
   features, prototypes = collapsed(*sizes)
   assert_guaranteed(compiled(features, prototypes), features, prototypes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gap", [1e-5, 1e-4, 1e-3])
 def test_guarantee_among_three_prototypes_whatever_a_product_makes_of_them(distance, gap):
   """Here the rounding shows that some rows in a thousand have, where it tells them apart."""
@@ -159,6 +161,7 @@ def test_values_and_gradients(distance, rows, width, classes):
     np.testing.assert_allclose(gradient, right, rtol=1e-4, atol=1e-5 * np.abs(right).max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [1, 8, 512])
 def test_numerator_of_the_gradient_keeps_its_digits_near_a_prototype(distance, width):
   @jax.jit
@@ -180,6 +183,7 @@ def test_numerator_of_the_gradient_keeps_its_digits_near_a_prototype(distance, w
     assert (np.moveaxis(np.asarray(gradient), 1, 0)[~nonzero] == 0).all(), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", MAPPED)
 def test_gradients_in_every_variant(distance, variant):
   generator = np.random.default_rng(0)
@@ -438,7 +442,7 @@ COMPILED = [jax.jit(distance) for distance in DISTANCES.values()]
 vectors = partial(hypothesis.extra.numpy.arrays, np.float32, elements=grid)
 
 
-@hypothesis.settings(max_examples=40, deadline=None, derandomize=True)
+@hypothesis.settings(max_examples=40)
 @hypothesis.given(vectors((3, 4)), vectors((5, 4)), vectors((4,)), st.permutations(range(5)))
 def test_translation_and_class_permutation(features, prototypes, shift, order):
   features, prototypes = np.asarray(features), np.asarray(prototypes)

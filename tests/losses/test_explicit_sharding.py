@@ -126,7 +126,7 @@ def test_layouts_of_a_linear_layer_are_taken(layout, is_set):
     *(slow(name, "both leading axes") for name in FUNCTIONS),
     slow("isomax, product", "components of prototypes"),
     ("isomax, product", "classes"),
-    ("scores", "classes"),
+    slow("scores", "classes"),
   ],
 )
 def test_values_and_gradients_are_those_without_a_mesh(name, layout):

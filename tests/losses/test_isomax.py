@@ -216,7 +216,7 @@ def vectors(*shape):
   return hypothesis.extra.numpy.arrays(np.float32, shape, elements=elements)
 
 
-@hypothesis.settings(max_examples=40, deadline=None, derandomize=True)
+@hypothesis.settings(max_examples=40)
 @hypothesis.given(vectors(3, 7), vectors(2, 7))
 def test_range_and_class_permutation(features, prototypes):
   logits = np.asarray(jitted(features, prototypes, jnp.float32(1)))

@@ -157,7 +157,7 @@ def test_temperature_minimises_the_likelihood():
   assert negative_log_likelihood(logits / fitted, labels) <= best.fun + 1e-15
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(0, 2**32 - 1), st.floats(0.05, 20))
 def test_temperature_is_stationary_and_scales_with_the_logits(seed, scale):
   random = np.random.default_rng(seed)
@@ -173,7 +173,8 @@ def test_temperature_is_stationary_and_scales_with_the_logits(seed, scale):
     for b in (1 / fitted - step, 1 / fitted + step)
   ]
   assert abs(losses[1] - losses[0]) / (2 * step) < 1e-7
-  assert fit_temperature(scale * logits, labels) == pytest.approx(scale * fitted, rel=1e-9)
+  expected = np.clip(scale * fitted, 1e-3, 1e3)
+  assert fit_temperature(scale * logits, labels) == pytest.approx(expected, rel=1e-9)
 
 
 def test_temperature_stops_at_the_lower_bound_when_every_label_is_largest():

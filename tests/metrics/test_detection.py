@@ -4,7 +4,7 @@ import itertools
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import auc, precision_recall_curve, roc_auc_score, roc_curve
 
@@ -128,7 +128,6 @@ SCORES = st.lists(
 RATES = st.floats(0, 1, exclude_min=True)
 
 
-@settings(deadline=None)
 @given(SCORES, SCORES, RATES)
 def test_equals_the_definitions(in_scores, out_scores, tpr):
   assert_same(
@@ -154,7 +153,6 @@ def test_the_rate_reaches_the_metric(name):
     assert metrics.detection_metrics(in_scores, out_scores, tpr=tpr)[name] == expected
 
 
-@settings(deadline=None)
 @given(SCORES, SCORES, RATES)
 def test_rejects_by_the_chosen_threshold(in_scores, out_scores, tpr):
   threshold = decision.choose_threshold(in_scores, tpr=tpr)
@@ -168,7 +166,6 @@ def test_twenty_examples_at_95_percent_leave_one_out():
   assert metrics.tnr_at_tpr(np.arange(19.0), [0.5, 1.0]) == 0.0
 
 
-@settings(deadline=None)
 @given(SCORES, SCORES)
 def test_monotone_maps_change_nothing(in_scores, out_scores):
   ranks = np.unique(in_scores + out_scores, return_inverse=True)[1]
@@ -177,7 +174,6 @@ def test_monotone_maps_change_nothing(in_scores, out_scores):
     assert metrics.detection_metrics(*mapped) == metrics.detection_metrics(in_scores, out_scores)
 
 
-@settings(deadline=None)
 @given(SCORES, SCORES)
 def test_swapping_and_negating_exchanges_the_sides(in_scores, out_scores):
   there = metrics.detection_metrics(in_scores, out_scores)
@@ -189,7 +185,6 @@ def test_swapping_and_negating_exchanges_the_sides(in_scores, out_scores):
   assert metrics.auroc(out_scores, in_scores) == pytest.approx(1 - there["auroc"], abs=1e-15)
 
 
-@settings(deadline=None)
 @given(SCORES, SCORES, st.randoms(use_true_random=False))
 def test_the_order_of_examples_does_not_matter(in_scores, out_scores, random):
   before = metrics.detection_metrics(in_scores, out_scores)

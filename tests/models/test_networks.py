@@ -34,6 +34,7 @@ def test_every_convolution_starts_normal_by_its_number_of_outputs(name):
     assert abs(z.std() - 1) < 5 / np.sqrt(2 * z.size), path
 
 
+@pytest.mark.slow
 @each_network
 def test_evaluation_leaves_the_statistics_alone(name):
   forward = networks.forward(name, train=False)

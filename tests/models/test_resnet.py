@@ -97,6 +97,7 @@ def test_with_zeros_every_block_starts_as_its_shortcut():
     np.testing.assert_array_equal(x, nn.relu(shortcut))
 
 
+@pytest.mark.slow
 def test_scales_of_zero_have_a_gradient():
   model = networks.small("resnet", zero_init_residual=True)
   variables = networks.initial("resnet", zero_init_residual=True)

@@ -132,6 +132,7 @@ def test_evaluation_leaves_the_statistics(disturbed, images):
   chex.assert_trees_all_equal(updated["batch_stats"], disturbed["batch_stats"])
 
 
+@pytest.mark.slow
 def test_gradient_reaches_every_parameter(variables, images):
   @jax.jit
   def gradient(params):

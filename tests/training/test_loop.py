@@ -150,6 +150,7 @@ def test_a_resumed_run_equals_one_without_a_stop_bit_for_bit(
   assert lines(stopped) == lines(whole)
 
 
+@pytest.mark.slow
 def test_a_stop_during_validation_loses_nothing(tmp_path, examples, make_step, make_state):
   whole, stopped = tmp_path / "whole", tmp_path / "stopped"
   interruption = Interruption()

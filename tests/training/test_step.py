@@ -101,6 +101,7 @@ class Plain(nn.Module):
     return Outputs(IsoMaxHead(CLASSES, name="head")(features), features)
 
 
+@pytest.mark.slow
 def test_parts_of_a_batch_make_the_step_of_the_whole(examples, make_step):
   state = create_state(Plain(), optax.sgd(0.1), jax.random.key(0), SHAPE)
   batch, key = batch_of(examples, 12), jax.random.key(3)
