@@ -14,12 +14,12 @@ quickstart: $(VENV)/.quickstart
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
-# Everything but what takes minutes: slow tests too, all that is fuzzed, programs as users compile them.
+# Slow tests too, all that is fuzzed, and programs as users compile them.
 test-all: $(VENV)/.test
 	JAX_DISABLE_MOST_OPTIMIZATIONS=0 FUZZ=1 $(BIN)/python -m pytest -n auto --dist worksteal -m "not by_hand"
 
 test-by-hand: $(VENV)/.test
-	$(BIN)/python -m pytest -m by_hand -rs
+	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(BIN)/python -m pytest -m by_hand -rs
 
 # Compiles for TPUs that are not there; the compiler is 140 MB and for Linux on x86-64 alone.
 test-tpu: $(VENV)/.test $(VENV)/.tpu-aot

@@ -1,6 +1,7 @@
 """Tables in Markdown: of methods beside each other, and of the paper's numbers beside ours."""
 
 import collections
+import re
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -28,8 +29,9 @@ def markdown(table: Table) -> str:
   """Draw a table: its title above it, and after it its notes, each in a line."""
   names = [": ".join(filter(None, [column.group, column.name])) for column in table.columns]
   lines = [_row(names), _row(["---"] * len(names))]
-  for i, (name, *cells) in enumerate(table.rows):
-    if not cells:
+  for i, row in enumerate(table.rows):
+    name, *cells = row
+    if table.is_heading(row):
       lines.append(_row([f"**{name}**", *[""] * (len(names) - 1)]))
       continue
     numbers = [f"**{x}**" if (i, j) in table.best else x for j, x in enumerate(cells, start=1)]
@@ -40,7 +42,8 @@ def markdown(table: Table) -> str:
 
 
 def _row(cells: Iterable[str]) -> str:
-  return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+  escaped = (re.sub(r"([\\|])", r"\\\1", " ".join(cell.splitlines())) for cell in cells)
+  return f"| {' | '.join(escaped)} |"
 
 
 def metric_columns(unknowns: Sequence[str]) -> list[Column]:

@@ -29,9 +29,12 @@ def console() -> Console:
   # Names of files and classes may hold what Rich would take for markup: a style is a ``Text``.
   console = Console(markup=False, emoji=False)
   wished = os.environ.get("COLUMNS", "")
-  is_known = console.is_terminal or (wished.isdigit() and int(wished) > 0)
-  width = max(console.width, _NARROWEST) if is_known else _WIDTH
-  return Console(width=width, markup=False, emoji=False)
+  if console.is_terminal and not wished.isdigit():
+    return console  # Of the width that the window has when something is printed.
+  is_known = wished.isdigit() and int(wished) > 0
+  return Console(
+    width=max(console.width, _NARROWEST) if is_known else _WIDTH, markup=False, emoji=False
+  )
 
 
 def show(
@@ -45,11 +48,12 @@ def show(
     styles: Rich's styles of cells by their row and column; the best of a column are bold.
   """
   styles = dict.fromkeys(table.best, "bold") | dict(styles or {})
-  needs = _needs(table, terminal.width)
-  for part, block in enumerate(_blocks(table, [least for least, _ in needs], terminal.width)):
+  room = max(terminal.width, _NARROWEST)
+  needs = _needs(table, room)
+  for part, block in enumerate(_blocks(table, [least for least, _ in needs], room)):
     title = ", ".join(filter(None, [table.title, "continued" * (part > 0)]))
     drawn = RichTable(title=title or None, title_justify="left")
-    widths = _widths([needs[j] for j in block], terminal.width)
+    widths = _widths([needs[j] for j in block], room)
     for j, width in zip(block, widths, strict=True):
       column = table.columns[j]
       header = "\n".join(_fold(text, width) for text in (column.group, column.name) if text)
@@ -57,7 +61,7 @@ def show(
         header, justify="left" if column.is_text or not j else "right", width=width, overflow="fold"
       )
     for i, row in enumerate(table.rows):
-      if len(row) == 1:
+      if table.is_heading(row):
         drawn.add_section()
         drawn.add_row(Text(_fold(row[0], widths[0]), "bold"))
       else:
@@ -65,7 +69,7 @@ def show(
         drawn.add_row(
           *(Text(cell, styles.get((i, j), "")) for j, cell in zip(block, cells, strict=True))
         )
-    terminal.print(drawn)
+    terminal.print(drawn, width=room, crop=False)
   for note in table.notes:
     terminal.print(note)
 
@@ -74,7 +78,7 @@ def _needs(table: Table, width: int) -> list[tuple[int, int]]:
   """Return of each column the width that it needs, and the one at which nothing is folded."""
   needs: list[tuple[int, int]] = []
   for j, column in enumerate(table.columns):
-    cells = [row[j] for row in table.rows if len(row) > 1]
+    cells = [row[j] for row in table.rows if not table.is_heading(row)]
     longest = max(1, *map(cell_len, [*cells, column.group, column.name]))
     if j == 0:
       needs.append((min(longest, max(_WORD, width // 3)), longest))

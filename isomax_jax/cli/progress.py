@@ -1,12 +1,19 @@
 """Progress on the terminal."""
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+  BarColumn,
+  Progress,
+  TaskProgressColumn,
+  TextColumn,
+  TimeRemainingColumn,
+)
 from rich.table import Column
 
 from isomax_jax.runs.seeds import Message
 
 _ROOM_FOR_BARS = 110
+_DAY = 24 * 60 * 60
 
 
 class ProgressLines(Progress):
@@ -17,17 +24,19 @@ class ProgressLines(Progress):
 
   def __init__(self, *, console: Console | None = None):
     console = console or Console(stderr=True)
-    # Where there is little room, there is no bar, and names are folded: nothing is cut.
+    # Where there is little room, there is no bar, and names are folded: down to 46 columns nothing
+    # is cut.
     bar = [BarColumn(bar_width=24)] if console.width >= _ROOM_FOR_BARS else []
     name, text = Column(overflow="fold", min_width=8), Column(overflow="fold", min_width=20)
     time = Column(no_wrap=True, min_width=len("00:00"))
     super().__init__(
       TextColumn("{task.description}", markup=False, table_column=name),
       *bar,
-      TextColumn("{task.percentage:>3.0f}%", table_column=Column(no_wrap=True, min_width=4)),
+      TaskProgressColumn(table_column=Column(no_wrap=True, min_width=4)),
       TextColumn("{task.fields[text]}", markup=False, table_column=text),
       TimeRemainingColumn(compact=True, elapsed_when_finished=True, table_column=time),
       console=console,
+      speed_estimate_period=_DAY,  # Jobs may be silent for minutes.
     )
 
   def __enter__(self):
@@ -41,7 +50,7 @@ class ProgressLines(Progress):
     """Set what the line of this name shows; add the line if there is none."""
     self.start()
     ids = [task.id for task in self.tasks if task.description == name]
-    line = ids[0] if ids else self.add_task(name, text="")
+    line = ids[0] if ids else self.add_task(name, total=total, text="")
     self.update(line, completed=done, total=total, text=text)
 
   def show(self, job: Message) -> None:

@@ -31,7 +31,8 @@ class _Bounded(io.RawIOBase):
     self._given = 0
 
   def read(self, size: int = -1, /) -> bytes:
-    block = self._stream.read(size)
+    left = self._max_bytes - self._given + 1
+    block = self._stream.read(left if size < 0 else min(size, left))
     self._given += len(block)
     if self._given > self._max_bytes:
       raise _Refused(f"{self._path} must have at most {self._max_bytes:,} bytes, unpacked")

@@ -1,5 +1,6 @@
 """Mahalanobis distance to class means, at one stage of the network or at several."""
 
+from collections.abc import Sequence
 from functools import partial
 
 import jax
@@ -19,7 +20,9 @@ from isomax_jax.typing import AnyArray, Outputs, ScalarLike, Scores
 Params = tuple[Projection, ...]
 
 
-def mahalanobis(*, epsilon: float = 0.0, weights: ArrayLike | None = None) -> Detector:
+def mahalanobis(
+  *, epsilon: float = 0.0, weights: Sequence[float] | AnyArray | None = None
+) -> Detector:
   r"""Rank by the Mahalanobis distance to the nearest class mean, at the last stage or all stages.
 
   .. math:: s_i = \max_c -\tfrac 1 2 (f_i - \mu_{ic})^T \Sigma_i^{+} (f_i - \mu_{ic}), \qquad

@@ -149,9 +149,8 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
   References:
     Guo et al., *On Calibration of Modern Neural Networks*, section 4.2.
   """
-  from scipy.optimize import (
-    root_scalar,
-  )  # a quarter of a second that the other metrics need not pay
+  # A quarter of a second that the other metrics need not pay.
+  from scipy.optimize import root_scalar
 
   logits, labels = labelled_logits(logits, labels)
   mean_chosen = np.take_along_axis(logits, labels[:, None], axis=1).mean()
@@ -167,4 +166,6 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
   if excess(highest) >= 0:
     return HIGHEST_TEMPERATURE
   found = root_scalar(excess, bracket=(lowest, highest), method="brentq", xtol=1e-12)
+  if not found.converged:
+    raise RuntimeError(f"the temperature was not found: {found.flag}")
   return float(np.exp(found.root))

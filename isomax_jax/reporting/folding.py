@@ -3,16 +3,16 @@
 import re
 from collections.abc import Callable
 
-# A name may be broken after a blank and after what separates its parts.
-_PIECE = re.compile(r".+?(?:[\s/\\:,_+|-]+|$)", re.DOTALL)
+# A name may be broken after a blank and after what separates its parts; numbers stay whole.
+_PIECE = re.compile(r".+?(?:(?:[\s/\\:_+|-]|,(?!\d{3}(?!\d))|\.(?!\d))+|$)", re.DOTALL)
 
 
 def pieces(text: str) -> list[str]:
   """Split text after the places where it may be broken; the pieces together are the text.
 
   Example:
-    >>> pieces("tiny_imagenet/nearest, 8")
-    ['tiny_', 'imagenet/', 'nearest, ', '8']
+    >>> pieces("tiny_imagenet/nearest, 8 of 1,000")
+    ['tiny_', 'imagenet/', 'nearest, ', '8 ', 'of ', '1,000']
   """
   return _PIECE.findall(text)
 

@@ -69,7 +69,7 @@ def write_report(run_dirs: Sequence[str | os.PathLike[str]], path: str | os.Path
     examples=_examples(runs),
     settings=_settings(runs),
   )
-  write_atomically(Path(path), page.encode())
+  write_atomically(Path(path), page.encode(errors="backslashreplace"))
 
 
 def _facts(runs: Sequence[Results]) -> list[str]:

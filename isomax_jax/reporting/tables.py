@@ -51,7 +51,7 @@ class Table:
     notes: Lines below the table.
 
   Raises:
-    ValueError: If a row has neither one cell nor one in each column.
+    ValueError: If there is no column, or a row has neither one cell nor one in each.
 
   Example:
     >>> Table(columns=[Column("method"), Column("AUROC")], rows=[["IsoMax+ES", "98.0", "97.0"]])
@@ -66,10 +66,16 @@ class Table:
   notes: Sequence[str] = ()
 
   def __post_init__(self) -> None:
+    if not self.columns:
+      raise ValueError("columns must be one or more, got none")
     for row in self.rows:
       if len(row) not in (1, len(self.columns)):
-        expected, got = f"1 or {len(self.columns)}", f"{len(row)} in that of {row[0]!r}"
+        expected, got = f"1 or {len(self.columns)}", f"{len(row)} in that of {''.join(row[:1])!r}"
         raise ValueError(f"rows must have {expected} cells, got {got}")
+
+  def is_heading(self, row: Sequence[str]) -> bool:
+    """Tell whether a row has its name alone and heads those below it."""
+    return len(row) == 1 < len(self.columns)
 
   @property
   def groups(self) -> list[tuple[str, list[int]]]:
@@ -151,7 +157,7 @@ def metrics_table(
     rows += [[name]] if name else []
     for j, (unknown, metric) in enumerate(columns):
       # Rounded as shown, so that equal numbers look equal.
-      means = {i: round(each.mean, 3) for i, row in enumerate(values) if (each := row[j])}
+      means = {i: round(100 * each.mean, 1) for i, row in enumerate(values) if (each := row[j])}
       if unknown and len(means) > 1:
         target = (min if metric in _LOWER_IS_BETTER else max)(means.values())
         best |= {(len(rows) + i, j + 1) for i, mean in means.items() if mean == target}

@@ -69,13 +69,15 @@ def predict(
     ('3', True, False)
   """
   read_config(Path(run_dir))  # It says of a directory that it is no run.
-  if not Path(run_dir, DECISION).exists():
+  path = Path(run_dir, DECISION)
+  decision = read_decision(path) if path.exists() else None
+  if decision is None:
     raise ValueError(
       f"{run_dir} has no {DECISION}: train it to the end, with data.validation above 0"
     )
   paths = data.find_images(patterns)
   run = load(run_dir)
-  decision, spec = read_decision(Path(run_dir, DECISION)), run.known.spec
+  spec = run.known.spec
   with naming(Path(run_dir, DECISION)):
     if decision["class_names"] != list(run.known.class_names):
       raise ValueError("class_names are not those of the set in data.json")

@@ -57,7 +57,7 @@ def train(
     data_dir: Where sets are kept; see :func:`isomax_jax.data.load`.
     fresh: Whether an earlier run in the directory is deleted first.
     progress: Function of the number of steps to a :class:`isomax_jax.training.writers.Writer` that
-      shows the log, such as ``isomax_jax.runs.seeds.MessageWriter``; None is silent.
+      shows the log; None is silent.
     interruption: Looked at between steps; None listens to SIGINT and SIGTERM.
 
   Raises:

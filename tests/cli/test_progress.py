@@ -68,3 +68,22 @@ def test_nothing_is_shown_where_nothing_was_reported(screen):
   with lines_on(screen):
     pass
   assert screen.getvalue() == ""
+
+
+def test_a_slow_job_says_how_long_it_takes(screen):
+  now = [0.0]
+  console = Console(file=screen, force_terminal=True, width=140)
+  lines = ProgressLines(console=console)
+  lines.get_time = lambda: now[0]
+  with lines:
+    for step in range(1, 6):
+      now[0] += 100  # Rich forgets after half a minute, unless it is told otherwise.
+      lines.set("a job", done=step, total=10, text="")
+    assert lines.tasks[0].time_remaining == 500
+
+
+def test_a_share_of_what_has_no_known_total_is_not_told(screen):
+  with lines_on(screen, width=80) as lines:
+    lines.set("download", done=5, total=None, text="5 MB")
+    lines.refresh()
+  assert "%" not in seen(screen)[-1]

@@ -1,4 +1,5 @@
 import io
+import os
 import statistics
 
 import pytest
@@ -225,3 +226,34 @@ def test_results_are_means_of_each_method_on_each_set():
 def test_a_row_of_another_number_of_cells_is_refused():
   with pytest.raises(ValueError, match=r"^rows must have 1 or 3 cells, got 2 in that of 'a'$"):
     Table(columns=[Column("x"), Column("y"), Column("z")], rows=[["a"], ["a", "b"]])
+
+
+def test_a_table_without_columns_is_refused():
+  with pytest.raises(ValueError, match="columns must be one or more, got none"):
+    Table(columns=[], rows=[])
+  with pytest.raises(ValueError, match="rows must have 1 or 2 cells, got 0 in that of ''"):
+    Table(columns=[Column("a"), Column("b")], rows=[[]])
+
+
+def test_thousands_stay_with_their_number():
+  table = Table(
+    columns=[Column("set"), *(Column(name, is_text=True) for name in ("images", "where"))],
+    rows=[["tiny_imagenet", "train 50,000", "from the publisher's address, by download"]],
+  )
+  assert any("50,000" in line for line in drawn(table, 40))
+
+
+def test_the_rows_of_a_single_column_are_no_headings():
+  lines = drawn(Table(columns=[Column("run")], rows=[["/runs/first"], ["/runs/second"]]), 160)
+  assert [line.strip("│ ") for line in lines if "/runs/" in line] == ["/runs/first", "/runs/second"]
+
+
+def test_a_table_follows_the_window_of_its_terminal(monkeypatch):
+  monkeypatch.delenv("COLUMNS", raising=False)
+  monkeypatch.setattr(Console, "is_terminal", property(lambda console: True))
+  sizes = {"width": 150}
+  monkeypatch.setattr(os, "get_terminal_size", lambda *_: os.terminal_size((sizes["width"], 40)))
+  terminal = console()
+  assert terminal.width == 150
+  sizes["width"] = 70
+  assert terminal.width == 70

@@ -33,6 +33,15 @@ NETWORKS = ("resnet34", "densenet_bc_100")
 IN_EVERY_RUN = [("v5e:2x2", "pmap", "resnet34")]
 
 
+@pytest.fixture(autouse=True, scope="module")
+def optimized():
+  """Compile as users do: what the compiler makes of a program is what is looked at here."""
+  before = jax.config.values["jax_disable_most_optimizations"]
+  jax.config.update("jax_disable_most_optimizations", False)
+  yield
+  jax.config.update("jax_disable_most_optimizations", before)
+
+
 def cases():
   for target, strategies in TARGETS.items():
     for strategy in strategies:

@@ -291,7 +291,7 @@ def read_a_run(run_dir: Path, image: Path) -> dict[tuple[Any, ...], Summary]:
 
 
 def refused(logits: np.ndarray, labels: np.ndarray, classifier: Classifier, run_dir: Path) -> None:
-  """Never run: every line is an error, to a type checker as it would be at run time."""
+  """Never run: every line is an error to a type checker."""
   losses.scaled_cross_entropy("logits", labels)  # pyright: ignore[reportArgumentType]
   losses.scaled_cross_entropy(3, logits)  # pyright: ignore[reportArgumentType]
   losses.scaled_cross_entropy(logits, labels, entropic_scal=1.0)  # pyright: ignore[reportCallIssue]
