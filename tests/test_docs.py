@@ -125,8 +125,8 @@ def test_an_installed_package_is_found_by_its_entry_points(outside, tmp_path):
 @pytest.mark.slow
 def test_the_protocol_holds_a_detector_from_outside(outside):
   run = subprocess.run(
-    [sys.executable, "-m", "pytest", "-q", "-p", "cosine_detector", "-k", "cosine_means",
-     "tests/detectors/test_protocol.py"],
+    [sys.executable, "-m", "pytest", "-q", "-p", "cosine_detector", "-m", "",
+     "-k", "cosine_means", "tests/detectors/test_protocol.py"],
     cwd=ROOT, capture_output=True, text=True, check=False,
     env={**os.environ, "PYTHONPATH": str(outside)},
   )  # fmt: skip
