@@ -30,6 +30,14 @@ hypothesis.settings.load_profile("isomax_jax")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+  """Mark the one example that trains a network: a doctest has no marks of its own."""
+  for item in items:
+    if item.nodeid.endswith("::isomax_jax.runs"):
+      item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session")
 def shared_dir(tmp_path_factory):
   """A directory of this run of the tests, the same for all its processes."""

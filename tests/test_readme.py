@@ -19,10 +19,8 @@ BASH = [
 ]
 
 
-@pytest.mark.parametrize(
-  "block",
-  [pytest.param(PYTHON[0], id="linen", marks=pytest.mark.slow), pytest.param(PYTHON[1], id="nnx")],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("block", PYTHON[:2], ids=["linen", "nnx"])
 def test_a_loop_of_ones_own_learns(block):
   shown = {}
   exec(compile(block, "README.md", "exec"), shown)

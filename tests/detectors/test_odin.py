@@ -54,6 +54,7 @@ def test_perturbed_images_and_scores(temperature, epsilon):
   np.testing.assert_allclose(scores, gap, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_step_raises_the_predicted_probability_and_is_not_clipped():
   images, kernel = np.zeros((4, 2, 3, 1), np.float32), draw_kernel(3)
   images[1:] = 1

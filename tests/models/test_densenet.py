@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 
 from tests.models import networks
-from tests.slow import slow
 
 
 @pytest.mark.slow
@@ -51,7 +50,8 @@ def reference(layers):
   return [stem, first, second, last]
 
 
-@pytest.mark.parametrize("train", [slow(False), True])
+@pytest.mark.slow
+@pytest.mark.parametrize("train", [False, True])
 def test_every_layer_equals_float64(train):
   networks.assert_forward("densenet", reference, train=train)
 

@@ -44,6 +44,7 @@ def test_evaluation_leaves_the_statistics_alone(name):
     np.testing.assert_array_equal(forward.statistics[path], statistic, err_msg=path)
 
 
+@pytest.mark.slow
 @each_network
 def test_gradient_reaches_every_parameter(name):
   gradient = networks.gradient(name)

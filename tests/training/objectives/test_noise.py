@@ -47,6 +47,7 @@ def test_noise_is_shuffled_pixels_or_uniform_noise_filtered_and_stretched(monkey
   assert uniform.min() < 0.01 < 0.99 < uniform.max()
 
 
+@pytest.mark.slow
 def test_noise_has_the_full_range_of_pixels():
   noise = low_frequency_noise(KEY, batch_of(IMAGES))
   np.testing.assert_array_equal(noise.min((1, 2, 3)), np.zeros(8))
