@@ -23,7 +23,7 @@ test-by-hand: $(VENV)/.test
 
 # Compiles for TPUs that are not there; the compiler is 140 MB and for Linux on x86-64 alone.
 test-tpu: $(VENV)/.test $(VENV)/.tpu-aot
-	$(BIN)/python -m pytest tests/tpu
+	$(BIN)/python -m pytest -m "not by_hand" tests/tpu
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check

@@ -47,7 +47,8 @@ def cases():
     for strategy in strategies:
       for network in NETWORKS:
         case = target, strategy, network
-        yield pytest.param(*case, marks=() if case in IN_EVERY_RUN else pytest.mark.by_hand)
+        mark = pytest.mark.slow if case in IN_EVERY_RUN else pytest.mark.by_hand
+        yield pytest.param(*case, marks=mark)
 
 
 def collectives(program):
