@@ -79,10 +79,11 @@ def write_samples(
   """Write images to try a network on, drawn by a seed, into a folder of each kind.
 
   ``known`` are test images of the known digits, ``near`` other digits, ``far`` letters and
-  photographs; the network was trained on none of them.
+  photographs; the network was trained on none of them. It is a ValueError if no digit is unknown.
   """
-  reference = data.parse_reference(known_set)
-  known = tuple(range(10)) if reference.classes is None else reference.classes
+  known = data.parse_reference(known_set).classes
+  if known is None:
+    raise ValueError(f"known_set must leave digits out, as mnist_5k:0-7 does, got {known_set!r}")
   others = tuple(sorted(set(range(10)) - set(known)))
   kinds = {
     "known": [("mnist_5k", "test", known)],

@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import dataclasses
 import hashlib
 import json
 import logging
@@ -10,7 +11,7 @@ import shutil
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
@@ -319,7 +320,8 @@ def silence() -> None:
     sys.unraisablehook = _UnlessAbandoned(sys.unraisablehook)
 
 
-class _UnlessAbandoned(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class _UnlessAbandoned:
   """A hook for what cannot be raised, which reports all but what Orbax's abandoned work raises."""
 
   report: Callable[[Any], object]

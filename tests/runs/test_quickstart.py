@@ -57,6 +57,8 @@ def test_the_protocol_is_the_one_that_was_fixed(digits_dir):
 
 
 def test_samples_are_of_the_kind_they_are_filed_under(tmp_path, digits_dir):
+  with pytest.raises(ValueError, match="known_set must leave digits out"):
+    quickstart.write_samples(tmp_path, "mnist_5k", seed=0, data_dir=digits_dir)
   quickstart.write_samples(tmp_path, "mnist_5k:0-7", seed=0, data_dir=digits_dir)
   files = {folder.name: sorted(folder.iterdir()) for folder in tmp_path.iterdir()}
   assert {kind: len(paths) for kind, paths in files.items()} == {
